@@ -1,0 +1,1 @@
+from sparsesolve.coloring._base import Coloring as Coloring, Partition as Partition

@@ -1,0 +1,1 @@
+from sparsesolve.direct._base import AbstractDirectPlan as AbstractDirectPlan

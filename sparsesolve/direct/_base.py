@@ -1,0 +1,32 @@
+"""The seam between plan, numeric factorization and solve. Every direct back end is one subclass."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+from jaxtyping import Array, Inexact
+
+from sparsesolve.pattern import SparsityPattern
+
+
+class AbstractDirectPlan(abc.ABC):
+    """A symbolic factorization: everything about a pattern that does not depend on values.
+
+    Host-side, immutable, hashed by content (two plans made from the same pattern with the same choices are
+    equal), so a plan is a legal static field of a pytree. The numeric factors are a pytree of arrays.
+    """
+
+    pattern: SparsityPattern
+    kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal"
+    nnz_factor: int  # stored entries of all factors together
+    flops: float  # multiply-adds of one factorization, times two
+
+    @abc.abstractmethod
+    def factor(self, data: Inexact[Array, " nnz"]) -> Any:
+        """Numeric factorization of the matrix with CSR values `data`. Pure JAX, traceable, no Python branching on
+        values. Never raises and never hangs on a singular matrix: small pivots are perturbed."""
+
+    @abc.abstractmethod
+    def solve(self, factors: Any, rhs: Inexact[Array, " n"], *, transpose: bool = False) -> Inexact[Array, " n"]:
+        """`A x = rhs`, or `A^T x = rhs`, from the factors of `factor`. Linear in `rhs`."""

@@ -1,0 +1,1 @@
+from sparsesolve.pattern._pattern import SparsityPattern as SparsityPattern
