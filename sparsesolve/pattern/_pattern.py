@@ -43,9 +43,9 @@ class SparsityPattern:
         self.row_shapes = row_shapes
         if self.indptr.shape != (self.shape[0] + 1,) or self.indices.shape != (int(self.indptr[-1]),):
             raise ValueError(
-                f"SparsityPattern of shape {self.shape} needs indptr of shape ({self.shape[0] + 1},) "
-                f"whose last entry is the number of indices; got indptr {self.indptr.shape} ending in {int(self.indptr[-1])} and indices "
-                f"{self.indices.shape}. Write SparsityPattern.from_coo(rows, cols, shape) to build one from entries."
+                f"SparsityPattern of shape {self.shape} needs indptr of shape ({self.shape[0] + 1},) whose last "
+                f"entry is the number of indices; got indptr {self.indptr.shape} ending in {int(self.indptr[-1])} and "
+                f"indices {self.indices.shape}. Write SparsityPattern.from_coo(rows, cols, shape) to build one."
             )
 
     @classmethod
