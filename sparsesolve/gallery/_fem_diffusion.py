@@ -45,10 +45,11 @@ def fem_diffusion(n: int, beta: float = 1.0, seed: int = 0) -> Problem:
 
     def residual(u: Float[Array, " nodes"], args: Any) -> Float[Array, " nodes"]:
         corners = u[triangles]
-        gradient = jnp.einsum("ei,eid->ed", corners, gradients)
+        slopes = jnp.asarray(gradients, u.dtype)
+        gradient = jnp.einsum("ei,eid->ed", corners, slopes)
         coefficient = 1.0 + args["beta"] * jnp.mean(corners, axis=1) ** 2
-        flux = (areas * coefficient)[:, None] * gradient
-        elements = jnp.einsum("ed,eid->ei", flux, gradients)
+        flux = (jnp.asarray(areas, u.dtype) * coefficient)[:, None] * gradient
+        elements = jnp.einsum("ed,eid->ei", flux, slopes)
         assembled = jnp.zeros_like(u).at[triangles].add(elements)
         return jnp.where(boundary, u - args["boundary"], assembled - args["load"])
 
