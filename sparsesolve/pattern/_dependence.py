@@ -1,0 +1,363 @@
+"""Which input columns each element of an array depends on: a union of index maps.
+
+`Dependence` holds, for an array of some shape, a short list of terms. A term is an int32 map of the array's own
+shape into rows of a table of column sets; -1 means no entry. Most terms have the identity table, then the map
+is the column number itself: `u[1:] - u[:-1]` is two such maps. Movement of data (slice, roll, gather, pad) acts
+on the maps alone, a sum of arrays concatenates their terms, and a reduction either spreads the members of each
+group over more terms (short groups) or builds a table by one boolean CSR product (long groups).
+Tables keep dense dependence small: in `u - mean(u)` every element points to one shared row of n columns.
+
+Cost: O(terms x elements) for everything but long reductions. Host-side; NumPy and SciPy only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import scipy.sparse
+
+# More identity terms than this are made irredundant row by row; more than MAX_TERMS become a table.
+COMPACT_TERMS = 16
+MAX_TERMS = 64
+# A reduction whose groups times terms stay below this spreads over terms instead of building a table.
+MAX_SPREAD = 256
+# Boolean products beyond this many operations are replaced by one shared dense row (a superset).
+MAX_PRODUCT = 2**28
+_CHUNK = 2**18
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class Term:
+    """`map[e]` is the row of `table` whose columns element `e` depends on; the identity table is `None`."""
+
+    map: np.ndarray
+    table: scipy.sparse.csr_matrix | None = None
+
+    def moved(self, positions: np.ndarray) -> Term:
+        return Term(positions, self.table)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class Dependence:
+    """A union of terms over one array. No dependence at all is `None`, never an empty `Dependence`."""
+
+    shape: tuple[int, ...]
+    terms: tuple[Term, ...]
+    num_columns: int
+    irredundant: int = 0  # number of identity terms known to be all needed by some element
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def identity_terms(self) -> list[Term]:
+        return [term for term in self.terms if term.table is None]
+
+    @property
+    def table_terms(self) -> list[Term]:
+        return [term for term in self.terms if term.table is not None]
+
+
+Dependences = Sequence[Dependence | None]
+
+
+def columns(shape: tuple[int, ...], offset: int, num_columns: int) -> Dependence:
+    """Element `e` of the array is column `offset + e` itself."""
+    numbers = np.arange(offset, offset + math.prod(shape), dtype=np.int32).reshape(shape)
+    return Dependence(tuple(shape), (Term(numbers),), num_columns, 1)
+
+
+def from_table(table: scipy.sparse.csr_matrix, positions: np.ndarray) -> Dependence | None:
+    """Element `e` depends on the columns in row `positions[e]` of a boolean CSR matrix."""
+    return simplify(positions.shape, [Term(positions.astype(np.int32, copy=False), table)], table.shape[1])
+
+
+def simplify(shape: Sequence[int], terms: Iterable[Term], num_columns: int, irredundant: int = 0) -> Dependence | None:
+    """A `Dependence` without empty or repeated terms, made irredundant when the list has grown long."""
+    shape = tuple(shape)
+    kept = _distinct(terms)
+    if not kept:
+        return None
+    identity = [term for term in kept if term.table is None]
+    tables = [term for term in kept if term.table is not None]
+    if len(identity) > max(COMPACT_TERMS, 2 * irredundant):
+        identity = _irredundant(shape, identity, num_columns)
+        irredundant = len(identity)
+        tables += [term for term in identity if term.table is not None]
+        identity = [term for term in identity if term.table is None]
+    if len(tables) > 4:
+        merged = _rows_of(Dependence(shape, tuple(tables), num_columns))
+        tables = [Term(np.arange(math.prod(shape), dtype=np.int32).reshape(shape), merged)]
+    return Dependence(shape, (*identity, *tables), num_columns, min(irredundant, len(identity)))
+
+
+def _distinct(terms: Iterable[Term]) -> list[Term]:
+    """Drops empty and repeated terms; a sample of each map decides which pairs to compare in full."""
+    seen: dict[tuple[int, bytes], list[Term]] = {}
+    out = []
+    for term in terms:
+        size = term.map.size
+        if size == 0:
+            continue
+        sample = term.map.flat[np.linspace(0, size - 1, min(size, 64)).astype(np.intp)]
+        if sample.max() < 0 and term.map.max() < 0:
+            continue
+        alike = seen.setdefault((id(term.table), sample.tobytes()), [])
+        if any(term.map is other.map or np.array_equal(term.map, other.map) for other in alike):
+            continue
+        alike.append(term)
+        out.append(term)
+    return out
+
+
+def _sorted_rows(terms: Sequence[Term], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of columns of each element and the columns themselves, increasing, without duplicates."""
+    flats = [term.map.reshape(-1) for term in terms]
+    counts, values = [], []
+    for start in range(0, max(size, 1), _CHUNK):
+        block = np.stack([flat[start : start + _CHUNK] for flat in flats], axis=1)
+        block.sort(axis=1)
+        keep = block >= 0
+        keep[:, 1:] &= block[:, 1:] != block[:, :-1]
+        counts.append(keep.sum(axis=1, dtype=np.int32))
+        values.append(block[keep])
+    return np.concatenate(counts), np.concatenate(values)
+
+
+def _irredundant(shape: tuple[int, ...], terms: Sequence[Term], num_columns: int) -> list[Term]:
+    size = math.prod(shape)
+    counts, values = _sorted_rows(terms, size)
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    width = int(counts.max(initial=0))
+    if width > MAX_TERMS:
+        return [Term(np.arange(size, dtype=np.int32).reshape(shape), boolean_csr(values, starts, (size, num_columns)))]
+    out = []
+    for rank in range(width):
+        row = np.full(size, -1, np.int32)
+        here = np.flatnonzero(counts > rank)
+        row[here] = values[starts[here] + rank]
+        out.append(Term(row.reshape(shape)))
+    return out
+
+
+def boolean_csr(indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+    """A boolean CSR matrix with every stored entry true (boolean products are unions, they cannot overflow)."""
+    return scipy.sparse.csr_matrix((np.ones(len(indices), np.bool_), indices, indptr), shape=shape)
+
+
+def selection(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+    """A boolean CSR matrix from coordinates; duplicates are merged."""
+    matrix = scipy.sparse.csr_matrix((np.ones(len(rows), np.bool_), (rows, cols)), shape=shape)
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _pick_rows(table: scipy.sparse.csr_matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Rows of a CSR matrix, an empty one where `rows` is -1."""
+    valid = rows >= 0
+    safe = np.where(valid, rows, 0)
+    starts = table.indptr[safe].astype(np.int64)
+    counts = np.where(valid, table.indptr[safe + 1] - starts, 0)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    source = np.repeat(starts - indptr[:-1], counts) + np.arange(indptr[-1])
+    return boolean_csr(table.indices[source], indptr, (len(rows), table.shape[1]))
+
+
+def _rows_of(dependence: Dependence) -> scipy.sparse.csr_matrix:
+    """The dependence as one boolean CSR matrix, a row an element."""
+    size, n = dependence.size, dependence.num_columns
+    if row_bound(dependence) > 8 * MAX_PRODUCT:
+        dense = shared_row([dependence], (size,))
+        assert dense is not None
+        return _pick_rows(dense.terms[0].table, np.zeros(size, np.int32))
+    parts = []
+    if identity := dependence.identity_terms:
+        counts, values = _sorted_rows(identity, size)
+        parts.append(boolean_csr(values, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), (size, n)))
+    parts += [_pick_rows(term.table, term.map.reshape(-1)) for term in dependence.table_terms]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def row_bound(dependence: Dependence) -> int:
+    """An upper bound of the number of entries: per element at most the sum over its terms, and at most n."""
+    counts = np.zeros(dependence.size, np.int64)
+    for term in dependence.terms:
+        flat = term.map.reshape(-1)
+        lengths = 1 if term.table is None else np.diff(term.table.indptr)[flat]
+        counts += np.where(flat >= 0, lengths, 0)
+    return int(np.minimum(counts, dependence.num_columns).sum())
+
+
+def to_csr(dependence: Dependence | None, size: int, num_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """`(indptr, indices)` of the dependence, columns increasing within an element."""
+    if dependence is None:
+        return np.zeros(size + 1, np.int64), np.zeros(0, np.int32)
+    if not dependence.table_terms:
+        counts, values = _sorted_rows(dependence.terms, size)
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), values
+    matrix = _rows_of(dependence)
+    matrix.sum_duplicates()
+    matrix.sort_indices()
+    return matrix.indptr, matrix.indices
+
+
+def move(
+    dependence: Dependence | None, rearrange: Callable[[np.ndarray], np.ndarray], shape: Sequence[int] | None = None
+) -> Dependence | None:
+    """Moves elements: `rearrange` acts on each map as the operation acts on the array (may also insert -1)."""
+    if dependence is None:
+        return None
+    terms = [term.moved(rearrange(term.map)) for term in dependence.terms]
+    shape = terms[0].map.shape if shape is None else tuple(shape)
+    return simplify(shape, terms, dependence.num_columns, dependence.irredundant)
+
+
+def take(dependence: Dependence | None, positions: np.ndarray) -> Dependence | None:
+    """Element `e` of the result is element `positions[e]` (raveled) of the operand, or nothing where -1."""
+    if dependence is None:
+        return None
+    outside = positions < 0
+    missing = bool(outside.any())
+
+    def pick(array: np.ndarray) -> np.ndarray:
+        picked = array.reshape(-1)[positions]
+        return np.where(outside, np.int32(-1), picked) if missing else picked
+
+    if dependence.size == 0:
+        return None
+    return move(dependence, pick, positions.shape)
+
+
+def mask(dependence: Dependence | None, keep: np.ndarray) -> Dependence | None:
+    """Drops the dependence of the elements where `keep` is false."""
+    return move(dependence, lambda array: np.where(keep, array, np.int32(-1)))
+
+
+def union(dependences: Iterable[Dependence | None], shape: Sequence[int]) -> Dependence | None:
+    """Each element depends on what any operand's element depends on; operands broadcast to `shape`."""
+    shape = tuple(shape)
+    present = [d for d in dependences if d is not None]
+    if not present:
+        return None
+    if len(present) == 1 and present[0].shape == shape:
+        return present[0]
+    terms = [
+        term if term.map.shape == shape else term.moved(np.broadcast_to(term.map, shape))
+        for d in present
+        for term in d.terms
+    ]
+    return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
+
+
+def concatenate(dependences: Dependences, shapes: Sequence[tuple[int, ...]], axis: int) -> Dependence | None:
+    """Joins arrays along an axis; the k-th terms of the operands form the k-th term of the result."""
+    present = [d for d in dependences if d is not None]
+    if not present:
+        return None
+    tables = {id(term.table): term.table for d in present for term in d.terms}
+    terms = []
+    for key, table in tables.items():
+        lists = [[] if d is None else [t.map for t in d.terms if id(t.table) == key] for d in dependences]
+        for rank in range(max(map(len, lists))):
+            parts = [
+                maps[rank] if rank < len(maps) else np.broadcast_to(np.int32(-1), shape)
+                for maps, shape in zip(lists, shapes, strict=True)
+            ]
+            terms.append(Term(np.concatenate(parts, axis), table))
+    shape = terms[0].map.shape
+    return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
+
+
+def stack(dependences: Dependences, shape: tuple[int, ...], axis: int) -> Dependence | None:
+    """Joins arrays of one shape along a new axis."""
+    raised = [move(d, lambda array: np.expand_dims(array, axis)) for d in dependences]
+    wide = (*shape[:axis], 1, *shape[axis:])
+    return concatenate(raised, [wide] * len(raised), axis)
+
+
+def apply(dependence: Dependence | None, matrix: scipy.sparse.csr_matrix, shape: Sequence[int]) -> Dependence | None:
+    """Output element `i` unites the operand's elements in row `i` of a boolean CSR matrix: the product `P D`."""
+    if dependence is None or matrix.nnz == 0:
+        return None
+    shape, n = tuple(shape), dependence.num_columns
+    lengths = np.diff(matrix.indptr)
+    width = int(lengths.max(initial=0))
+    balanced = width * matrix.shape[0] <= 8 * matrix.nnz + 1024
+    if balanced and width * len(dependence.terms) <= (8 if dependence.table_terms else MAX_SPREAD):
+        return _spread(dependence, matrix, lengths, width, shape)
+    total = None
+    for part in _as_tables(dependence):
+        flat = part.map.reshape(-1)[matrix.indices]
+        valid = flat >= 0
+        rows = np.repeat(np.arange(matrix.shape[0]), lengths)[valid]
+        left = selection(rows, flat[valid], (matrix.shape[0], part.table.shape[0]))
+        if int(np.diff(part.table.indptr)[left.indices].sum()) > MAX_PRODUCT:
+            return shared_row([dependence], shape)
+        product = left @ part.table
+        total = product if total is None else total + product
+    if total is None:
+        return None
+    return from_table(scipy.sparse.csr_matrix(total), np.arange(matrix.shape[0], dtype=np.int32).reshape(shape))
+
+
+def _spread(
+    dependence: Dependence, matrix: scipy.sparse.csr_matrix, lengths: np.ndarray, width: int, shape: tuple[int, ...]
+) -> Dependence | None:
+    """The product by rank within the row: member r of every group makes one term."""
+    flats = [(term, term.map.reshape(-1)) for term in dependence.terms]
+    last = max(matrix.nnz - 1, 0)
+    terms = []
+    for rank in range(width):
+        member = matrix.indices[np.minimum(matrix.indptr[:-1] + rank, last)]
+        present = lengths > rank
+        whole = bool(present.all())
+        for term, flat in flats:
+            picked = flat[member]
+            terms.append(term.moved((picked if whole else np.where(present, picked, np.int32(-1))).reshape(shape)))
+    return simplify(shape, terms, dependence.num_columns, dependence.irredundant)
+
+
+def _as_tables(dependence: Dependence) -> list[Term]:
+    """The terms with explicit tables only; the identity terms become one table with a row an element."""
+    out = dependence.table_terms
+    if identity := dependence.identity_terms:
+        size, n = dependence.size, dependence.num_columns
+        counts, values = _sorted_rows(identity, size)
+        table = boolean_csr(values, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), (size, n))
+        out.append(Term(np.arange(size, dtype=np.int32), table))
+    return out
+
+
+def group_union(dependence: Dependence | None, groups: np.ndarray, shape: Sequence[int]) -> Dependence | None:
+    """Output element `g` unites the operand's elements with `groups == g`; those with -1 are dropped."""
+    if dependence is None:
+        return None
+    count = math.prod(shape)
+    groups = groups.reshape(-1)
+    order = np.argsort(groups, kind="stable")
+    order = order[np.searchsorted(groups[order], 0) :]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(groups[order], minlength=count))])
+    return apply(dependence, boolean_csr(order, indptr, (count, dependence.size)), shape)
+
+
+def shared_row(dependences: Iterable[Dependence | None], shape: Sequence[int]) -> Dependence | None:
+    """Every element depends on every column that any of the operands depends on: one shared dense row."""
+    present = [d for d in dependences if d is not None]
+    if not present:
+        return None
+    n = present[0].num_columns
+    used = np.zeros(n, np.bool_)
+    for d in present:
+        for term in d.terms:
+            rows = np.unique(term.map[term.map >= 0])
+            used[rows if term.table is None else _pick_rows(term.table, rows).indices] = True
+    cols = np.flatnonzero(used).astype(np.int32)
+    table = boolean_csr(cols, np.array([0, cols.size]), (1, n))
+    return from_table(table, np.broadcast_to(np.int32(0), tuple(shape)))

@@ -1,0 +1,142 @@
+"""Products, factorizations, solves and Fourier transforms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparsesolve.pattern._dependence import (
+    MAX_PRODUCT,
+    Dependence,
+    apply,
+    group_union,
+    move,
+    selection,
+    shared_row,
+    take,
+    union,
+)
+from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern.rules._reduction import dense_along
+
+
+@rule("dot_general")
+def dot_general(equation: Equation) -> list[Dependence | None]:
+    """out[b, i, j] = sum_k lhs[b, k, i] rhs[b, k, j]; terms with a known zero factor are left out."""
+    contract, batch = equation.params["dimension_numbers"]
+    parts = []
+    for side in (0, 1):
+        dep = equation.deps[side]
+        if dep is not None:
+            other = None if equation.deps[1 - side] is not None else equation.value(1 - side)
+            parts.append(_product(equation, dep, side, contract, batch, other))
+    return [union(parts, equation.out_shapes[0])]
+
+
+def _product(
+    equation: Equation, dep: Dependence, side: int, contract: Sequence, batch: Sequence, factor: np.ndarray | None
+) -> Dependence | None:
+    shape, other = equation.in_shapes[side], equation.in_shapes[1 - side]
+    free = [a for a in range(len(shape)) if a not in contract[side] and a not in batch[side]]
+    free_other = [a for a in range(len(other)) if a not in contract[1 - side] and a not in batch[1 - side]]
+    nb = math.prod(shape[a] for a in batch[side])
+    nk = math.prod(shape[a] for a in contract[side])
+    nf, no = math.prod(shape[a] for a in free), math.prod(other[a] for a in free_other)
+    dep = move(dep, lambda a: np.transpose(a, [*batch[side], *contract[side], *free]).reshape(nb, nk, nf), (nb, nk, nf))
+    b, f, o = np.arange(nb)[:, None, None], np.arange(nf)[None, :, None], np.arange(no)[None, None, :]
+    nonzero = None
+    if factor is not None:
+        nonzero = np.transpose(factor, [*batch[1 - side], *contract[1 - side], *free_other]).reshape(nb, nk, no) != 0
+    if nonzero is None or nonzero.all() or int(nonzero.sum()) * nf > MAX_PRODUCT:
+        groups = np.broadcast_to(np.arange(nb)[:, None, None] * nf + np.arange(nf)[None, None, :], (nb, nk, nf))
+        out = take(group_union(dep, groups, (nb * nf,)), np.broadcast_to(b * nf + f, (nb, nf, no)))
+    else:
+        at_b, at_k, at_o = (a[:, None] for a in np.nonzero(nonzero))
+        inner = np.arange(nf)[None, :]
+        rows, cols = (at_b * nf + inner) * no + at_o, (at_b * nk + at_k) * nf + inner
+        matrix = selection(rows.reshape(-1), cols.reshape(-1), (nb * nf * no, nb * nk * nf))
+        out = apply(dep, matrix, (nb, nf, no))
+    order = (0, 1, 2) if side == 0 else (0, 2, 1)
+    return move(out, lambda a: np.transpose(a, order).reshape(equation.out_shapes[0]), equation.out_shapes[0])
+
+
+def batched_dense(
+    deps: Sequence[Dependence | None], ranks: Sequence[int], out_shapes: Sequence[tuple[int, ...]], batch: int
+) -> list[Dependence | None]:
+    """Every output element depends on all input elements of its own batch entry (the first `batch` axes)."""
+    present = [dep for dep in deps if dep is not None]
+    lead = out_shapes[0][:batch]
+    count = math.prod(lead)
+    parts = []
+    for dep in present:
+        inner = math.prod(dep.shape[batch:])
+        if dep.shape[:batch] != lead:
+            return [shared_row(present, shape) for shape in out_shapes]
+        parts.append(group_union(dep, np.repeat(np.arange(count), inner), (count,)))
+    merged = union(parts, (count,))
+    return [
+        take(merged, np.broadcast_to(np.arange(count).reshape(lead + (1,) * (len(shape) - batch)), shape))
+        for shape in out_shapes
+    ]
+
+
+@rule(
+    *"cholesky lu qr geqrf geqp3 householder_product ormqr eig eigh svd schur hessenberg tridiagonal".split(),
+    *"cholesky_update symmetric_product lu_pivots_to_permutation spsolve".split(),
+)
+def factorization(equation: Equation) -> list[Dependence | None]:
+    """Small matrices in batches: dense within a matrix, nothing between them."""
+    base = 0 if equation.name == "spsolve" else len(equation.in_shapes[0]) - 2
+    if equation.name == "cholesky_update":
+        base = 0
+    outs = batched_dense(equation.deps, [], equation.out_shapes, max(base, 0))
+    return [None if np.dtype(v.aval.dtype).kind in "biu" else out for v, out in zip(equation.eqn.outvars, outs)]
+
+
+@rule("fft")
+def fft(equation: Equation) -> list[Dependence | None]:
+    """Dense along the transformed (last) axes only."""
+    (shape,), (out,) = equation.in_shapes, equation.out_shapes
+    batch = len(shape) - len(equation.params["fft_lengths"])
+    return batched_dense(equation.deps, [], [out], batch)
+
+
+def along_axis(dep: Dependence | None, matrix: np.ndarray, axis: int) -> Dependence | None:
+    """out[.., i, ..] unites in[.., j, ..] where `matrix[i, j]`, every line along `axis` for itself."""
+    if dep is None:
+        return None
+    shape = dep.shape
+    rows, cols = np.nonzero(matrix)
+    if rows.size * (dep.size // max(shape[axis], 1)) > MAX_PRODUCT:
+        return dense_along(dep, (axis,))
+    lines = np.moveaxis(np.arange(dep.size).reshape(shape), axis, 0).reshape(shape[axis], -1)
+    return apply(dep, selection(lines[rows].reshape(-1), lines[cols].reshape(-1), (dep.size, dep.size)), shape)
+
+
+@rule("triangular_solve")
+def triangular_solve(equation: Equation) -> list[Dependence | None]:
+    """x = op(A)^-1 b: the inverse of a lower triangular matrix is lower triangular; columns of b stay apart."""
+    p, (matrix, rhs) = equation.params, equation.deps
+    shape = equation.in_shapes[1]
+    axis = len(shape) - (2 if p["left_side"] else 1)
+    n = shape[axis]
+    lower = p["lower"] != bool(p["transpose_a"]) if p["left_side"] else p["lower"] == bool(p["transpose_a"])
+    if n * n > MAX_PRODUCT:
+        from_rhs = dense_along(rhs, (axis,))
+    else:
+        from_rhs = along_axis(rhs, np.tri(n, dtype=np.bool_) if lower else np.tri(n, dtype=np.bool_).T, axis)
+    from_matrix = None if matrix is None else batched_dense([matrix], [], [shape], len(shape) - 2)[0]
+    return [union([from_rhs, from_matrix], shape)]
+
+
+@rule("tridiagonal_solve")
+def tridiagonal_solve(equation: Equation) -> list[Dependence | None]:
+    """The inverse of a tridiagonal matrix is dense; columns of b and batch entries stay apart."""
+    shape = equation.in_shapes[3]
+    batch = len(shape) - 2
+    from_rhs = dense_along(equation.deps[3], (batch,))
+    diagonals = [dep for dep in equation.deps[:3] if dep is not None]
+    from_matrix = batched_dense(diagonals, [], [shape], batch)[0] if diagonals else None
+    return [union([from_rhs, from_matrix], shape)]
