@@ -51,7 +51,7 @@ def candidate_splits(pattern: SparsityPattern, weight: float) -> list[Split]:
 def _splits_of_lines(
     ptr: np.ndarray, cross: np.ndarray, num_cross: int, along_cost: float, across_cost: float, transposed: bool
 ) -> list[Split]:
-    """Splits of lines (rows, or columns of the transpose): short ones cost `along_cost` a colour, long ones `across`."""
+    """Splits of lines (rows, or columns of the transpose), a colour of the short ones costing `along_cost`."""
     lengths = np.diff(ptr)
     values = np.unique(lengths)[::-1]
     if values.size > _MAX_THRESHOLDS:
@@ -70,19 +70,22 @@ def _splits_of_lines(
     return splits
 
 
-def bidirectional_coloring(pattern: SparsityPattern, weight: float, below: float = math.inf) -> Coloring | None:
-    """The cheapest split found among those that cost less than `below`; `None` if there is none."""
+def bidirectional_coloring(pattern: SparsityPattern, weight: float) -> Coloring:
+    """The cheapest split found."""
     best: Coloring | None = None
+    cost = math.inf
+    # A JVP reads at most one entry of each row, a VJP one of each column.
+    bound = -(-pattern.nnz // max(1, *pattern.shape))
     splits = candidate_splits(pattern, weight)
-    bound = math.ceil(splits[0].bound / max(1.0, weight)) if splits else 0
     for split in splits[:_MAX_COLORED]:
-        if split.bound >= below:
+        if split.bound >= cost:
             break
         columns, rows = _color_split(pattern, split)
-        cost = columns.num_colors + weight * rows.num_colors
-        if cost < below:
-            method = f"{columns.method} columns, {rows.method} rows"
-            best, below = Coloring("bidirectional", columns.colors, rows.colors, bound, method), cost
+        if columns.num_colors + weight * rows.num_colors < cost:
+            cost = columns.num_colors + weight * rows.num_colors
+            method = f"columns {columns.method}, rows {rows.method}"
+            best = Coloring("bidirectional", columns.colors, rows.colors, bound, method)
+    assert best is not None
     return best
 
 
@@ -95,7 +98,7 @@ def _color_split(pattern: SparsityPattern, split: Split) -> tuple[Colored, Color
     shared = ColumnProblem.of_columns(lines).restricted(dense)
     across = _color_lines(shared, dense, lengths.size)
     if along is None:
-        along = Colored(np.full(lines.shape[1], -1, np.int32), "no")
+        along = Colored(np.full(lines.shape[1], -1, np.int32), "none")
     return (across, along) if split.transposed else (along, across)
 
 
@@ -103,7 +106,7 @@ def _color_lines(shared: ColumnProblem, dense: np.ndarray, num_lines: int) -> Co
     """Colours of the dense lines: two may share one when they meet nowhere."""
     colors = np.full(num_lines, -1, np.int32)
     if dense.size == 0:
-        return Colored(colors, "no")
+        return Colored(colors, "none")
     mirrored = shared.matrix.T.tocsr()
     found = color_columns(ColumnProblem(mirrored.indptr, mirrored.indices, dense.size))
     colors[dense] = found.colors

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from sparsesolve.coloring._base import Coloring, Partition
-from sparsesolve.coloring._bidirectional import bidirectional_coloring
+from sparsesolve.coloring._bidirectional import bidirectional_coloring, candidate_splits
 from sparsesolve.coloring._columns import color_columns
 from sparsesolve.coloring._problem import ColumnProblem
 from sparsesolve.coloring._star import symmetric_coloring
@@ -79,13 +79,17 @@ def coloring_cost(coloring: Coloring) -> float:
 def best_coloring(pattern: SparsityPattern) -> Coloring:
     """The cheapest of column, row and bidirectional colouring for a Jacobian, a VJP counted as 1.5 JVPs.
 
-    A partition whose lower bound is above the best cost so far is not tried.
+    The three are tried in the order of their lower bounds, and only while a bound is below the best cost so far.
     """
-    column_bound = int(np.diff(pattern.indptr).max(initial=0))
-    row_bound = VJP_WEIGHT * int(np.bincount(pattern.indices, minlength=1).max(initial=0))
-    split = bidirectional_coloring(pattern, VJP_WEIGHT, below=min(column_bound, row_bound))
-    tried = [] if split is None else [split]
-    for bound, partition in sorted([(column_bound, "column"), (row_bound, "row")]):
-        if not tried or bound < min(coloring_cost(c) for c in tried):
-            tried.append(color(pattern, partition))
-    return min(tried, key=coloring_cost)
+    lines = [np.diff(pattern.indptr), np.bincount(pattern.indices, minlength=1)]
+    longest_row, longest_column = (int(lengths.max(initial=0)) for lengths in lines)
+    splits = candidate_splits(pattern, VJP_WEIGHT)
+    bounds: list[tuple[float, Partition]] = [(longest_row, "column"), (VJP_WEIGHT * longest_column, "row")]
+    bounds += [(splits[0].bound, "bidirectional")] if splits else []
+    best: Coloring | None = None
+    for bound, partition in sorted(bounds, key=lambda item: item[0]):
+        if best is None or bound < coloring_cost(best):
+            found = color(pattern, partition)
+            best = found if best is None or coloring_cost(found) < coloring_cost(best) else best
+    assert best is not None
+    return best

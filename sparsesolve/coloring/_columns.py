@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparsesolve.coloring._greedy import greedy_coloring
-from sparsesolve.coloring._grid import candidate_grids
+from sparsesolve.coloring._grid import Grid, candidate_grids
+from sparsesolve.coloring._hubs import color_hubs, find_hubs, without_columns
 from sparsesolve.coloring._lattice import lattice_coloring
 from sparsesolve.coloring._orders import ORDERS
 from sparsesolve.coloring._problem import ColumnProblem
+from sparsesolve.coloring._recolor import iterated_recoloring
 
 # Smallest last and incidence degree walk the conflict graph in Python: about 0.3 us an edge.
 _MAX_CONFLICTS = 6_000_000
@@ -40,15 +42,24 @@ def color_columns(problem: ColumnProblem, order: str | Sequence[int] | np.ndarra
         return Colored(greedy_coloring(problem, columns), name)
     if problem.nnz == 0:
         return Colored(np.full(problem.num_columns, -1, np.int32), "empty")
-    bound = problem.lower_bound
     trivial = _all_different(problem)
-    if trivial.num_colors == bound:
+    if trivial.num_colors == problem.lower_bound:
         return trivial
-    best = _best_lattice(problem, range(bound, bound + 1))
+    hubs = find_hubs(problem)
+    if hubs.size:
+        rest = color_columns(without_columns(problem, hubs))
+        return Colored(color_hubs(problem, rest.colors, hubs), f"{rest.method} and {hubs.size} dense")
+    return _search(problem)
+
+
+def _search(problem: ColumnProblem) -> Colored:
+    bound = problem.lower_bound
+    grids = candidate_grids(problem)
+    best = _best_lattice(problem, grids, range(bound, bound + 1))
     if best is not None:
         return best
     best = _portfolio(problem, bound)
-    better = _best_lattice(problem, range(bound + 1, best.num_colors))
+    better = _best_lattice(problem, grids, range(bound + 1, best.num_colors))
     return best if better is None else better
 
 
@@ -68,13 +79,13 @@ def named_order(problem: ColumnProblem, order: str | Sequence[int] | np.ndarray)
 
 def _all_different(problem: ColumnProblem) -> Colored:
     used = problem.column_lengths > 0
-    return Colored(np.where(used, np.cumsum(used) - 1, 0).astype(np.int32), "every column its own")
+    return Colored(np.where(used, np.cumsum(used) - 1, 0).astype(np.int32), "one each")
 
 
-def _best_lattice(problem: ColumnProblem, num_colors: range) -> Colored | None:
+def _best_lattice(problem: ColumnProblem, grids: list[Grid], num_colors: range) -> Colored | None:
     for index in num_colors:
-        for grid in candidate_grids(problem):
-            colors = lattice_coloring(problem, grid, range(index, index + 1))
+        for grid in grids:
+            colors = lattice_coloring(problem, grid, index)
             if colors is not None:
                 return Colored(colors, "lattice")
     return None
@@ -92,4 +103,5 @@ def _portfolio(problem: ColumnProblem, bound: int) -> Colored:
         if best.num_colors == bound:
             break
     assert best is not None
-    return best
+    again = Colored(iterated_recoloring(problem, best.colors, bound), f"{best.method}, recoloured")
+    return again if again.num_colors < best.num_colors else best

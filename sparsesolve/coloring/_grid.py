@@ -49,34 +49,37 @@ def candidate_grids(problem: ColumnProblem) -> list[Grid]:
     return list(unique)
 
 
-def _grids_from_diagonals(problem: ColumnProblem, most: int = 4) -> list[Grid]:
-    """Guesses strides: a grid with rows of length s shows a long diagonal at offset s, and s divides n.
+def _grids_from_diagonals(problem: ColumnProblem, most: int = 5) -> list[Grid]:
+    """Guesses strides: on a grid with lines of length s, many pairs of columns of a row differ by s, and s divides n.
 
-    Offsets are differences of columns within a row, so that it does not matter how the rows are numbered.
+    Gaps between columns of a row are used, so that it does not matter how the rows are numbered. The true strides
+    are the most frequent gaps; twice a stride, which divides n too, is met in fewer pairs.
     """
     n = problem.num_columns
     if n == 0 or problem.nnz == 0:
         return []
-    rows = sample_rows(problem, 512)
+    rows = sample_rows(problem, 256)
     gaps: dict[int, int] = {}
     for row in rows.tolist():
-        columns = problem.row_cols[problem.row_ptr[row] : problem.row_ptr[row + 1]]
+        columns = problem.row_cols[problem.row_ptr[row] : problem.row_ptr[row + 1]].astype(np.int64)
         if columns.size > 64:
             continue
-        for gap in np.unique(np.abs(columns[:, None] - columns[None, :])).tolist():
-            gaps[gap] = gaps.get(gap, 0) + 1
-    strides = sorted(gap for gap, count in gaps.items() if gap > 1 and n % gap == 0 and count * 8 >= rows.size)
-    grids = [Grid((_shape_of_strides(chain, n),)) for chain in _divisor_chains(strides)[:most]]
-    return [*grids, Grid(((n,),))]
+        first, second = np.triu_indices(columns.size, 1)
+        for gap, count in zip(*np.unique(columns[second] - columns[first], return_counts=True), strict=True):
+            gaps[int(gap)] = gaps.get(int(gap), 0) + int(count)
+    strides = {gap: count for gap, count in gaps.items() if gap > 1 and n % gap == 0 and count * 4 >= rows.size}
+    chains = _divisor_chains(sorted(strides))
+    chains.sort(key=lambda chain: (-sum(strides[s] for s in chain) / len(chain), -len(chain)))
+    return [*(Grid((_shape_of_strides(chain, n),)) for chain in chains[:most]), Grid(((n,),))]
 
 
 def _divisor_chains(strides: list[int]) -> list[tuple[int, ...]]:
-    """Chains in which every stride divides the next, of at most four, longest first."""
+    """Chains of at most three strides in which every one divides the next."""
     chains: list[tuple[int, ...]] = []
     for stride in strides[:16]:
-        chains += [(*chain, stride) for chain in chains if stride % chain[-1] == 0 and len(chain) < 4]
+        chains += [(*chain, stride) for chain in chains if stride % chain[-1] == 0 and len(chain) < 3]
         chains.append((stride,))
-    return sorted(chains, key=lambda chain: -len(chain))
+    return chains
 
 
 def _shape_of_strides(chain: tuple[int, ...], n: int) -> tuple[int, ...]:

@@ -48,30 +48,27 @@ class Differences:
         return len(self.table) <= _MAX_DIFFERENCES
 
 
-def lattice_coloring(problem: ColumnProblem, grid: Grid, num_colors: range) -> np.ndarray | None:
-    """The first lattice colouring with a number of colours from the range, smallest first.
+def lattice_coloring(problem: ColumnProblem, grid: Grid, index: int) -> np.ndarray | None:
+    """A lattice colouring with `index` colours.
 
     Returns:
         int32 `(n,)` colours, valid on every row; `None` if the search found none.
     """
-    differences = Differences(problem, grid)
-    checks = _MAX_CHECKS
-    if not differences.add_rows(sample_rows(problem, 256)):
+    if count_sublattices(grid.dimension, index) > _MAX_SUBLATTICES:
         return None
-    for index in num_colors:
-        if count_sublattices(grid.dimension, index) > _MAX_SUBLATTICES:
+    differences = Differences(problem, grid)
+    rows = sample_rows(problem, 256)
+    for _ in range(_MAX_CHECKS):
+        if not differences.add_rows(rows):
             return None
-        while checks:
-            found = _search(differences.table, grid, index)
-            if found is None:
-                break
-            colors = _paint(grid, *found)
-            clashes = problem.clashing_rows(colors)
-            if clashes.size == 0:
-                return colors
-            checks -= 1
-            if not differences.add_rows(clashes[:: max(1, clashes.size // 64)]):
-                return None
+        found = _search(differences.table, grid, index)
+        if found is None:
+            return None
+        colors = _paint(grid, *found)
+        rows = problem.clashing_rows(colors)
+        if rows.size == 0:
+            return colors
+        rows = rows[:: max(1, rows.size // 64)]
     return None
 
 

@@ -14,6 +14,7 @@ Reference: Gebremedhin, Manne, Pothen, SIAM Review 47 (2005), section 7, doi:10.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -55,7 +56,7 @@ def _dynamic_order(problem: ColumnProblem, *, ascending: bool) -> list[int]:
     """
     ptr, adjacent = conflict_graph(problem)
     n = problem.num_columns
-    key = [b - a for a, b in zip(ptr[:-1], ptr[1:], strict=True)] if ascending else [0] * n
+    key = [b - a for a, b in itertools.pairwise(ptr)] if ascending else [0] * n
     step = -1 if ascending else 1
     buckets: list[list[int]] = [[] for _ in range(max(key, default=0) + 1)]
     for column in range(n - 1, -1, -1):

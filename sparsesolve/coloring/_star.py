@@ -12,23 +12,24 @@ with application to computing Hessians", SIAM J. Sci. Comput. 29 (2007), algorit
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from sparsesolve.coloring._base import Coloring
-from sparsesolve.coloring._columns import color_columns, named_order
+from sparsesolve.coloring._columns import Colored, color_columns, named_order
+from sparsesolve.coloring._hubs import find_hubs, without_columns
 from sparsesolve.coloring._orders import ORDERS
 from sparsesolve.coloring._problem import ColumnProblem
 from sparsesolve.pattern import SparsityPattern
 
-# The greedy algorithm is sequential Python, about 0.5 us for each pair of entries in a row.
-_MAX_PAIRS = 4_000_000
+# The greedy algorithm is sequential Python: pairs of entries in a row that one pass, or several, may visit.
+_MAX_PAIRS = 8_000_000
+_MAX_PAIRS_ALL_ORDERS = 500_000
 
 
-def symmetric_coloring(
-    pattern: SparsityPattern, order: str | Sequence[int] | np.ndarray | None = None
-) -> Coloring:
+def symmetric_coloring(pattern: SparsityPattern, order: str | Sequence[int] | np.ndarray | None = None) -> Coloring:
     """The best of a column colouring (always a star colouring) and star colourings in several orders."""
     _require_symmetric(pattern)
     problem = ColumnProblem.of_columns(pattern)
@@ -36,17 +37,38 @@ def symmetric_coloring(
     if order is not None:
         name, columns = named_order(problem, order)
         return Coloring("symmetric", star_coloring(pattern, columns), None, bound, name)
+    best = _from_columns(problem)
+    for name in _affordable_orders(problem):
+        if best.num_colors <= bound:
+            break
+        found = Colored(star_coloring(pattern, ORDERS[name](problem)), name)
+        best = found if found.num_colors < best.num_colors else best
+    return Coloring("symmetric", best.colors, None, bound, best.method)
+
+
+def _affordable_orders(problem: ColumnProblem) -> list[str]:
     pairs = float(np.sum(problem.row_lengths.astype(np.float64) ** 2))
-    candidates = []
-    if pairs <= _MAX_PAIRS:
-        for name, make_order in ORDERS.items():
-            candidates.append((star_coloring(pattern, make_order(problem)), name))
-            if int(candidates[-1][0].max(initial=-1)) + 1 <= bound:
-                break
-    found = color_columns(problem)
-    candidates.append((found.colors, found.method))
-    colors, name = min(candidates, key=lambda candidate: int(candidate[0].max(initial=-1)))
-    return Coloring("symmetric", colors, None, bound, name)
+    if pairs <= _MAX_PAIRS_ALL_ORDERS:
+        return list(ORDERS)
+    return ["smallest last"] if pairs <= _MAX_PAIRS else []
+
+
+def _from_columns(problem: ColumnProblem) -> Colored:
+    """A column colouring of all columns but the hubs; each hub has a colour of its own.
+
+    That is a star colouring: an entry of a hub's column or row is read through the hub's colour, all others lie in
+    rows where, hubs aside, no colour comes twice.
+    """
+    hubs = find_hubs(problem)
+    if hubs.size == 0:
+        return color_columns(problem)
+    rest = without_columns(problem, hubs)
+    kept = np.setdiff1d(np.arange(problem.num_rows), hubs)
+    found = color_columns(rest.restricted(kept))
+    colors = found.colors.copy()
+    colors[hubs] = max(1, found.num_colors) + np.arange(hubs.size)
+    colors[colors < 0] = 0
+    return Colored(colors, f"{found.method} and {hubs.size} dense")
 
 
 def star_lower_bound(pattern: SparsityPattern) -> int:
@@ -74,7 +96,7 @@ def _require_symmetric(pattern: SparsityPattern) -> None:
 def star_coloring(pattern: SparsityPattern, order: np.ndarray) -> np.ndarray:
     """Greedy star colouring in the given order, int32 `(n,)`."""
     ptr, cols = pattern.indptr.tolist(), pattern.indices.tolist()
-    neighbors = [cols[a:b] for a, b in zip(ptr[:-1], ptr[1:], strict=True)]
+    neighbors = [cols[a:b] for a, b in itertools.pairwise(ptr)]
     neighbors = [[w for w in adjacent if w != v] for v, adjacent in enumerate(neighbors)]
     return np.asarray(_Stars(neighbors).color(order.tolist()), np.int32)
 
