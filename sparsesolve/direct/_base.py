@@ -21,6 +21,7 @@ class AbstractDirectPlan(abc.ABC):
     kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal"
     nnz_factor: int  # stored entries of all factors together
     flops: float  # multiply-adds of one factorization, times two
+    choices: tuple[Any, ...]  # what, besides kind and pattern, tells two plans apart; hashable
 
     @abc.abstractmethod
     def factor(self, data: Inexact[Array, " nnz"]) -> Any:
@@ -30,3 +31,25 @@ class AbstractDirectPlan(abc.ABC):
     @abc.abstractmethod
     def solve(self, factors: Any, rhs: Inexact[Array, " n"], *, transpose: bool = False) -> Inexact[Array, " n"]:
         """`A x = rhs`, or `A^T x = rhs`, from the factors of `factor`. Linear in `rhs`."""
+
+    def describe(self) -> str:
+        """One line for people: kind, size, fill, operations, memory in double precision."""
+        n, nnz = self.pattern.shape[0], self.pattern.nnz
+        fill = self.nnz_factor / max(1, nnz)
+        return (
+            f"{self.kind}: n={n}, nnz={nnz}, {self.nnz_factor} factor entries ({fill:.1f} a matrix entry), "
+            f"{self.flops / 1e6:.3g} Mflop a factorization, {8 * self.nnz_factor / 1e6:.3g} MB of factors in float64"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, AbstractDirectPlan):
+            return NotImplemented
+        return type(self) is type(other) and self.choices == other.choices and self.pattern == other.pattern
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.pattern.digest, self.choices))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()})"
