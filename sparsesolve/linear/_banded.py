@@ -1,0 +1,35 @@
+"""`Banded`: banded LU as a lineax solver, for operators whose entries stay near the diagonal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import equinox as eqx
+
+from sparsesolve.direct import AbstractDirectPlan
+from sparsesolve.linear._base import AbstractDirectSolver
+
+
+class Banded(AbstractDirectSolver):
+    """Banded LU of any square lineax operator, in the order of its unknowns.
+
+    Memory and work are those of the band, so it pays for one-dimensional discretizations; `AutoSparse` chooses it
+    there by itself.
+
+    Attributes:
+        max_refinements: most steps of iterative refinement a solve takes.
+        plan: symbolic factorization pinned by `prepare`; otherwise made from the operator while tracing.
+
+    Example:
+        >>> import jax.numpy as jnp, lineax as lx
+        >>> from sparsesolve.linear import Banded
+        >>> diagonals = jnp.full(4, 4.0), jnp.ones(3), jnp.ones(3)
+        >>> operator = lx.TridiagonalLinearOperator(*diagonals)
+        >>> x = lx.linear_solve(operator, jnp.ones(4), Banded()).value
+        >>> bool(jnp.allclose(operator.mv(x), 1.0))
+        True
+    """
+
+    max_refinements: int = eqx.field(default=3, static=True)
+    plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
+    method: ClassVar[str] = "banded"

@@ -1,0 +1,146 @@
+"""What all direct lineax solvers share: entries of the operator, a plan, numeric factors in the state, checked solves.
+
+`init` turns the operator into values on a pattern and factorizes them; the factors are arrays, so the state can be
+a loop carry, be batched by `vmap`, or be kept over many solves. `compute` solves with iterative refinement and
+checks the true residual; transposed and conjugated solves use the same factors:
+
+    A^T x = b        from the factors of A,
+    conj(A) x = b    as  conj(A^-1 conj(b)).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Bool, Inexact, PyTree
+
+from sparsesolve._tree import Structure
+from sparsesolve.direct import AbstractDirectPlan, plan_direct, solve_refined
+from sparsesolve.linear._entries import is_declared, probe, sparse_entries
+from sparsesolve.matrix import SparseLinearOperator
+from sparsesolve.pattern import SparsityPattern
+
+
+class DirectState(eqx.Module):
+    """State of a direct solver: arrays that may be traced, and the static plan that says what they are.
+
+    Attributes:
+        factors: numeric factors, a pytree of arrays.
+        data: CSR values that were factorized, for the residual check.
+        agrees: whether the declared pattern held all entries (always true for a detected one).
+        plan: symbolic factorization.
+        source: structure of the unknowns of the untransposed operator.
+        target: structure of its right-hand sides.
+        transposed: solve with the transpose.
+        conjugated: solve with the complex conjugate.
+    """
+
+    factors: PyTree[Array]
+    data: Inexact[Array, " nnz"]
+    agrees: Bool[Array, ""]
+    plan: AbstractDirectPlan = eqx.field(static=True)
+    source: Structure = eqx.field(static=True)
+    target: Structure = eqx.field(static=True)
+    transposed: bool = eqx.field(static=True, default=False)
+    conjugated: bool = eqx.field(static=True, default=False)
+
+
+class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
+    """Base of `AutoSparse`, `SparseLU` and `Banded`: they differ in which plan they ask for."""
+
+    plan: eqx.AbstractVar[AbstractDirectPlan | None]
+    max_refinements: eqx.AbstractVar[int]
+    method: eqx.AbstractClassVar[str]
+
+    def prepare(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> Any:
+        """The same solver with the plan for one pattern pinned.
+
+        Operators are then read on this pattern and nothing is detected; an operator with an entry outside it is
+        refused by the result of the solve.
+
+        Args:
+            pattern: square; `detect_sparsity(fn, y, args)` gives one.
+            sample: concrete values in CSR order, by which pivots are matched and the plan is chosen.
+
+        Raises:
+            ValueError: if the pattern is not square, or no choice of values makes it nonsingular.
+        """
+        _require_square(type(self).__name__, pattern.shape)
+        plan = plan_direct(pattern, method=self.method, sample=sample)
+        return dataclasses.replace(self, plan=plan)
+
+    def explain(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> None:
+        """Prints what would be done with matrices of this pattern: kind, fill, flops, memory and why."""
+        print(self.prepare(pattern, sample).plan.describe())
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> DirectState:
+        """Reads the entries of the operator and factorizes them."""
+        del options
+        _require_square(type(self).__name__, (operator.out_size(), operator.in_size()))
+        pinned = None if self.plan is None else self.plan.pattern
+        matrix = sparse_entries(operator, pinned)
+        plan = plan_direct(matrix.pattern, method=self.method) if self.plan is None else self.plan
+        if plan.pattern != matrix.pattern:
+            matrix = matrix.on_pattern(plan.pattern)
+        declared = is_declared(operator) if pinned is None else not isinstance(operator, SparseLinearOperator)
+        agrees = probe(matrix, operator) if declared else jnp.asarray(True)
+        return DirectState(
+            plan.factor(matrix.data),
+            matrix.data,
+            agrees,
+            plan,
+            Structure.of(operator.in_structure()),
+            Structure.of(operator.out_structure()),
+        )
+
+    def compute(
+        self, state: DirectState, vector: PyTree[Array], options: dict[str, Any]
+    ) -> tuple[PyTree[Array], lx.RESULTS, dict[str, Any]]:
+        """Solves with refinement; `singular` where the true residual stays large."""
+        del options
+        source, target = (state.target, state.source) if state.transposed else (state.source, state.target)
+        b = target.ravel(vector)
+        b = b.astype(jnp.result_type(b, state.data))
+        x, info = solve_refined(
+            state.plan,
+            state.factors,
+            state.data,
+            jnp.conj(b) if state.conjugated else b,
+            transpose=state.transposed,
+            max_refinements=self.max_refinements,
+        )
+        solution = source.unravel(jnp.conj(x) if state.conjugated else x)
+        result = lx.RESULTS.where(info.converged & state.agrees, lx.RESULTS.successful, lx.RESULTS.singular)
+        stats = {
+            "num_refinements": info.num_refinements,
+            "backward_error": info.backward_error,
+            "nnz": state.plan.pattern.nnz,
+            "nnz_factor": state.plan.nnz_factor,
+        }
+        return solution, result, stats
+
+    def transpose(self, state: DirectState, options: dict[str, Any]) -> tuple[DirectState, dict[str, Any]]:
+        """The state of the transposed operator: the same factors."""
+        return dataclasses.replace(state, transposed=not state.transposed), options
+
+    def conj(self, state: DirectState, options: dict[str, Any]) -> tuple[DirectState, dict[str, Any]]:
+        """The state of the conjugated operator: the same factors."""
+        is_complex = jnp.issubdtype(state.data.dtype, jnp.complexfloating)
+        return (dataclasses.replace(state, conjugated=not state.conjugated) if is_complex else state), options
+
+    def assume_full_rank(self) -> bool:
+        """Square and nonsingular, or the result says otherwise."""
+        return True
+
+
+def _require_square(name: str, shape: tuple[int, int]) -> None:
+    if shape[0] != shape[1]:
+        raise ValueError(
+            f"{name} got an operator of shape {shape[0]} x {shape[1]}, but a factorization solves as many equations "
+            "as there are unknowns; for a least-squares or minimum-norm solution write "
+            "lx.linear_solve(operator, vector, lx.AutoLinearSolver(well_posed=False))."
+        )

@@ -1,0 +1,36 @@
+"""Prepared Jacobians of traced functions, kept by content, so that tracing again costs a trace and no detection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+
+from sparsesolve._cache import BoundedCache
+from sparsesolve.jacobian import SparseJacobian, jacobian
+from sparsesolve.linear._pure import PureFunction
+from sparsesolve.pattern import SparsityPattern
+
+jacobian_cache = BoundedCache("jacobians", maxsize=64)
+
+
+def prepared_jacobian(
+    pure: PureFunction, x: Any, data: Any, captured: Any, sparsity: SparsityPattern | None = None
+) -> SparseJacobian:
+    """The `SparseJacobian` of `pure(x, data, captured)` with respect to `x`.
+
+    The diagonal is not added to the pattern: where it is structurally zero (saddle points), a factorization has to
+    know. Prepared on shapes alone: the plan holds no values of `x`, `data` or `captured`.
+    """
+    structs = jtu.tree_map(_shape_of, (x, tuple(data), tuple(captured)))
+    described = tuple((s.shape, str(s.dtype), bool(s.weak_type)) for s in jtu.tree_leaves(structs))
+    key = (pure, described, jtu.tree_structure(structs), sparsity, bool(jax.config.jax_enable_x64))
+    return jacobian_cache.get(key, lambda: jacobian(pure, *structs, sparsity=sparsity))
+
+
+def _shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), weak_type=getattr(leaf, "weak_type", False))

@@ -1,0 +1,96 @@
+"""When Newton's method has converged, and tolerances that follow the dtype.
+
+Two tests, either of which suffices after a step `d` from `y` with Jacobian `J`:
+
+* *Step:*  |d_j| <= atol + rtol * s  for every unknown, where `s` is the largest magnitude its leaf has had so far.
+  Newton's method squares the relative error in each step, so the error left after a step of size rtol is far below
+  rtol; only at a degenerate root, where convergence is linear, is it about rtol.
+* *Rounding floor:*  |F_i(y)| <= c eps (|J| |y|)_i  for every equation. Then `y` solves exactly a system whose terms
+  differ from the given ones by roundings, and no iteration can tell a better `y` (the componentwise backward error
+  of Oettli and Prager, Numer. Math. 6 (1964) 405-409, with `|J| |y|` in place of `|A| |x|`).
+
+The default rtol is eps^(2/3): 4e-11 in float64, 2e-5 in float32. Cost: one product with |J| per step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+from sparsesolve._tree import Structure
+from sparsesolve.matrix import SparseMatrix
+
+
+def resolution(structure: Structure) -> float:
+    """Unit of relative precision of the coarsest dtype among the leaves."""
+    return max((float(jnp.finfo(dtype).eps) for dtype in structure.dtypes), default=float(jnp.finfo(float).eps))
+
+
+def resolved_rtol(rtol: Any, structure: Structure) -> Any:
+    """The relative tolerance to use: the given one, or eps^(2/3).
+
+    Raises:
+        ValueError: if it is below what the dtype of the unknowns can tell apart.
+    """
+    eps = resolution(structure)
+    if rtol is None:
+        return eps ** (2 / 3)
+    if isinstance(rtol, float | int | np.floating) and 0 <= rtol < 2 * eps:
+        coarsest = max(structure.dtypes, key=lambda dtype: float(jnp.finfo(dtype).eps))
+        advice = f"write rtol={4 * eps:.0e} or more"
+        if eps > 1e-10:
+            advice += (
+                ", or compute in double precision: jax.config.update('jax_enable_x64', True) before the first array "
+                "is made, and y0 in float64"
+            )
+        raise ValueError(
+            f"rtol={rtol:g} is below the resolution of {coarsest} ({eps:.1e}), so no iterate could ever meet it; "
+            f"{advice}."
+        )
+    return rtol
+
+
+def largest_by_leaf(y: PyTree[Array]) -> PyTree[Array]:
+    """The largest magnitude in each leaf, a scalar for each."""
+    return jtu.tree_map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0.0), y)
+
+
+def scaled_step(
+    step: PyTree[Array], scale: PyTree[Array], rtol: Any, atol: Any, norm: Callable[[PyTree], Array]
+) -> Float[Array, ""]:
+    """The norm of `step / (atol + rtol * scale)`; at most 1 means converged. A zero step measures 0."""
+
+    def relative(d: Array, s: Array) -> Array:
+        tolerance = jnp.asarray(atol + rtol * s, s.dtype)
+        tiny = jnp.finfo(s.dtype).tiny
+        return jnp.where(d == 0, jnp.zeros_like(d), d / jnp.maximum(tolerance, tiny))
+
+    return norm(jtu.tree_map(relative, step, scale))
+
+
+def at_rounding_floor(
+    jacobian: SparseMatrix, y: Inexact[Array, " n"], residual: Inexact[Array, " n"], eps: float
+) -> Bool[Array, ""]:
+    """Whether every residual is within rounding of zero, measured by the terms it is the sum of."""
+    longest_row = int(np.max(np.diff(jacobian.pattern.indptr), initial=1))
+    size = SparseMatrix(jnp.abs(jacobian.data), jacobian.pattern) @ jnp.abs(y).astype(_real(jacobian.dtype))
+    return jnp.all(jnp.abs(residual) <= 4 * math.sqrt(longest_row) * eps * size)
+
+
+def two_norm(v: Inexact[Array, " n"]) -> Float[Array, ""]:
+    """The Euclidean norm without overflow or underflow of the squares."""
+    magnitude = jnp.abs(v)
+    largest = jnp.max(magnitude, initial=0.0)
+    safe = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
+    return safe * jnp.sqrt(jnp.sum((magnitude / safe) ** 2))
+
+
+def _real(dtype: Any) -> Any:
+    return jax.eval_shape(jnp.abs, jax.ShapeDtypeStruct((), dtype)).dtype
