@@ -73,11 +73,12 @@ def as_value(array: Any) -> Any:
 
 def _numpy(evaluate: Callable[..., Any], eqn: Any, values: list[Any]) -> list[Any]:
     aval = eqn.outvars[0].aval
-    with np.errstate(all="ignore"):
-        out = np.asarray(evaluate(*values, **eqn.params))
-    if out.shape != tuple(aval.shape) or out.dtype != aval.dtype:
-        return _bind(eqn, values)
-    return [out]
+    if all(isinstance(value, np.ndarray) for value in values):
+        with np.errstate(all="ignore"):
+            out = np.asarray(evaluate(*values, **eqn.params))
+        if out.shape == tuple(aval.shape) and out.dtype == aval.dtype:
+            return [out]
+    return _bind(eqn, values)
 
 
 def _iota(*, dtype: Any, shape: tuple[int, ...], dimension: int, **_: Any) -> np.ndarray:
@@ -104,49 +105,49 @@ def strided(start_indices: Any, limit_indices: Any, strides: Any) -> tuple[slice
     return tuple(slice(*triple) for triple in zip(start_indices, limit_indices, strides, strict=True))
 
 
-def _integer_pow(x: Any, *, y: int) -> Any:
+def _integer_pow(x: Any, *, y: int, **_: Any) -> Any:
     return x**y if y >= 0 else np.nan  # negative powers: not exactly rounded, let XLA do it
 
 
-def _select_n(which: Any, *cases: Any) -> Any:
+def _select_n(which: Any, *cases: Any, **_: Any) -> Any:
     return np.choose(np.asarray(which).astype(np.intp), cases)
 
 
 # Only exactly rounded operations: their values agree with XLA's to the last bit.
 _NUMPY: dict[str, Callable[..., Any]] = {
-    "abs": lambda x: np.abs(x),
-    "add": lambda x, y: np.add(x, y),
-    "and": lambda x, y: np.bitwise_and(x, y),
+    "abs": lambda x, **_: np.abs(x),
+    "add": lambda x, y, **_: np.add(x, y),
+    "and": lambda x, y, **_: np.bitwise_and(x, y),
     "broadcast_in_dim": broadcast_in_dim,
-    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-    "concatenate": lambda *xs, dimension: np.concatenate(xs, dimension),
+    "clamp": lambda low, x, high, **_: np.minimum(np.maximum(x, low), high),
+    "concatenate": lambda *xs, dimension, **_: np.concatenate(xs, dimension),
     "convert_element_type": lambda x, *, new_dtype, **_: np.asarray(x).astype(new_dtype),
-    "eq": lambda x, y: np.equal(x, y),
-    "expand_dims": lambda x, *, dimensions: np.expand_dims(x, dimensions),
-    "floor": lambda x: np.floor(x),
-    "ge": lambda x, y: np.greater_equal(x, y),
-    "gt": lambda x, y: np.greater(x, y),
+    "eq": lambda x, y, **_: np.equal(x, y),
+    "expand_dims": lambda x, *, dimensions, **_: np.expand_dims(x, dimensions),
+    "floor": lambda x, **_: np.floor(x),
+    "ge": lambda x, y, **_: np.greater_equal(x, y),
+    "gt": lambda x, y, **_: np.greater(x, y),
     "integer_pow": _integer_pow,
     "iota": _iota,
-    "le": lambda x, y: np.less_equal(x, y),
-    "lt": lambda x, y: np.less(x, y),
-    "max": lambda x, y: np.maximum(x, y),
-    "min": lambda x, y: np.minimum(x, y),
-    "mul": lambda x, y: np.multiply(x, y),
-    "ne": lambda x, y: np.not_equal(x, y),
-    "neg": lambda x: np.negative(x),
-    "not": lambda x: np.invert(x),
-    "or": lambda x, y: np.bitwise_or(x, y),
+    "le": lambda x, y, **_: np.less_equal(x, y),
+    "lt": lambda x, y, **_: np.less(x, y),
+    "max": lambda x, y, **_: np.maximum(x, y),
+    "min": lambda x, y, **_: np.minimum(x, y),
+    "mul": lambda x, y, **_: np.multiply(x, y),
+    "ne": lambda x, y, **_: np.not_equal(x, y),
+    "neg": lambda x, **_: np.negative(x),
+    "not": lambda x, **_: np.invert(x),
+    "or": lambda x, y, **_: np.bitwise_or(x, y),
     "reduce_and": lambda x, *, axes, **_: np.all(x, tuple(axes)),
     "reduce_or": lambda x, *, axes, **_: np.any(x, tuple(axes)),
     "reshape": reshape,
-    "rev": lambda x, *, dimensions: np.flip(x, dimensions),
+    "rev": lambda x, *, dimensions, **_: np.flip(x, dimensions),
     "select_n": _select_n,
-    "slice": lambda x, *, start_indices, limit_indices, strides: x[strided(start_indices, limit_indices, strides)],
-    "square": lambda x: np.square(x),
-    "squeeze": lambda x, *, dimensions: np.squeeze(x, tuple(dimensions)),
-    "stack": lambda *xs, axis: np.stack(xs, axis),
-    "stop_gradient": lambda x: x,
-    "sub": lambda x, y: np.subtract(x, y),
-    "transpose": lambda x, *, permutation: np.transpose(x, permutation),
+    "slice": lambda x, *, start_indices, limit_indices, strides, **_: x[strided(start_indices, limit_indices, strides)],
+    "square": lambda x, **_: np.square(x),
+    "squeeze": lambda x, *, dimensions, **_: np.squeeze(x, tuple(dimensions)),
+    "stack": lambda *xs, axis, **_: np.stack(xs, axis),
+    "stop_gradient": lambda x, **_: x,
+    "sub": lambda x, y, **_: np.subtract(x, y),
+    "transpose": lambda x, *, permutation, **_: np.transpose(x, permutation),
 }
