@@ -101,7 +101,7 @@ class Analysis:
         try:
             return function(equation)
         except Exception as error:
-            self.note_dense(equation, f"could not be analysed ({type(error).__name__}: {error})")
+            self.note_dense(equation, f"could not be analysed ({_first_line(error)})")
             equation.out_knowns = None
             return dense_rule(equation)
 
@@ -112,6 +112,11 @@ class Analysis:
             dead, weight = _liveness(jaxpr)
             cached = self._last_use[id(jaxpr)] = (jaxpr, dead, weight)
         return cached[1], cached[2]
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:100]}" if text else type(error).__name__
 
 
 def dense_rule(equation: Equation) -> list[Dependence | None]:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax.extend.core.primitives import psum_p
 
 from sparsesolve.pattern._dependence import Dependence, move
 from sparsesolve.pattern._equation import Equation, inner_jaxpr, rule
@@ -56,18 +57,41 @@ def _join(array: np.ndarray, spec: Sequence[Any], sizes: dict[str, int]) -> np.n
     return array.transpose([*unnamed, *order]).reshape(shape)
 
 
+def _without_invariance(jaxpr: Any) -> Any:
+    """A body whose `psum_invariant` (a psum that also checks device variance) is plain `psum`, which vmap knows."""
+    inner, _ = inner_jaxpr(jaxpr)
+    eqns = [_plain(eqn) for eqn in inner.eqns]
+    if all(new is old for new, old in zip(eqns, inner.eqns, strict=True)):
+        return jaxpr
+    return jaxpr.replace(jaxpr=inner.replace(eqns=eqns)) if inner is not jaxpr else jaxpr.replace(eqns=eqns)
+
+
+def _plain(eqn: Any) -> Any:
+    if eqn.primitive.name == "psum_invariant":
+        return eqn.replace(primitive=psum_p, params={"axis_index_groups": None, **eqn.params})
+    params = {}
+    for name, value in eqn.params.items():
+        if hasattr(value, "eqns"):
+            params[name] = _without_invariance(value)
+        elif isinstance(value, tuple) and any(hasattr(item, "eqns") for item in value):
+            params[name] = tuple(_without_invariance(item) for item in value)
+    changed = {name: value for name, value in params.items() if value is not eqn.params[name]}
+    return eqn.replace(params={**eqn.params, **changed}) if changed else eqn
+
+
 @rule("shard_map")
 def shard_map(equation: Equation) -> list[Dependence | None]:
     """Blocks in, the body under `vmap` over the mesh axes, blocks out."""
     p = equation.params
-    sizes = {name: size for name, size in dict(p["mesh"].shape).items() if name in p.get("manual_axes", p["mesh"].shape)}
-    body, _ = inner_jaxpr(p["jaxpr"])
-    function = jex.jaxpr_as_fun(jex.ClosedJaxpr(body, ())) if not hasattr(p["jaxpr"], "consts") else None
-    function = jex.jaxpr_as_fun(p["jaxpr"]) if function is None else function
-    lead = tuple(sizes.values())
+    manual = p.get("newly_manual_axes", p.get("manual_axes", p["mesh"].axis_names))
+    sizes = {name: size for name, size in dict(p["mesh"].shape).items() if name in manual}
+    body = _without_invariance(p["jaxpr"])
+    function = jex.jaxpr_as_fun(body if hasattr(body, "consts") else jex.ClosedJaxpr(body, ()))
     for name in reversed(sizes):
         function = jax.vmap(function, axis_name=name)
-    avals = [jax.ShapeDtypeStruct((*lead, *v.aval.shape), v.aval.dtype) for v in body.invars]
+    avals = [
+        jax.ShapeDtypeStruct((*sizes.values(), *v.aval.shape), v.aval.dtype) for v in inner_jaxpr(body)[0].invars
+    ]
     mapped = jax.make_jaxpr(function)(*avals)
     deps = [move(d, lambda a, s=s: _split(a, s, sizes)) for d, s in zip(equation.deps, p["in_specs"], strict=True)]
     knowns = [
@@ -83,3 +107,20 @@ def _global(dep: Dependence | None, spec: Any, sizes: dict[str, int]) -> Depende
     unnamed = [axis for axis, name in enumerate(sizes) if name not in named]
     dep = reduce_axes(dep, unnamed)
     return move(dep, lambda a: _join(a, spec, sizes))
+
+
+@rule("psum", "pmax", "pmin")
+def collective_sum(equation: Equation) -> list[Dependence | None]:
+    """A reduction over array axes (what `vmap` makes of a mesh axis); over a named axis of an outer context, every
+    device sees at least its own operand, elementwise."""
+    axes = tuple(axis for axis in equation.params["axes"] if isinstance(axis, int))
+    return [
+        move(reduce_axes(dep, axes), lambda a, shape=shape: a.reshape(shape), shape)
+        for dep, shape in zip(equation.deps, equation.out_shapes, strict=True)
+    ]
+
+
+@rule("ppermute")
+def permute_devices(equation: Equation) -> list[Dependence | None]:
+    """Over a named axis of an outer context a device may receive its own operand."""
+    return list(equation.deps)
