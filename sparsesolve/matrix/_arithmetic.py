@@ -28,7 +28,7 @@ def add_values(
     left: SparsityPattern, left_data: Array, right: SparsityPattern, right_data: Array
 ) -> tuple[Array, SparsityPattern]:
     """The sum when the patterns differ; where one pattern holds the other, the sum has that very pattern object."""
-    holder, from_left, from_right = cached_plan(left, ("sum", right), lambda: _sum_plan(left, right))
+    holder, from_left, from_right = cached_plan(left, ("sum", right.digest), lambda: _sum_plan(left, right))
     pattern = {"left": left, "right": right}.get(holder, holder)
     a = left_data if from_left is None else gather(left_data, from_left)
     b = right_data if from_right is None else gather(right_data, from_right)

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Inexact
 
 Tables = tuple[np.ndarray, ...]
@@ -30,7 +31,7 @@ class AbstractLayout(abc.ABC):
         """The values in this layout's order: a pytree of arrays, linear in `data`."""
 
     @abc.abstractmethod
-    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         """`A v`, or `A V` for a block of columns, bilinear in `arranged` and `v`."""
 
 
@@ -50,18 +51,18 @@ class Product:
         # Constants of an outer trace cost XLA 0.3 s a million indices when compiling, so outside a trace the tables
         # are arguments of a jitted function and already lie on the device. Inside a trace host arrays are safer:
         # they carry no device and no sharding.
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
         return self.tables if traced else self._device_tables
 
     def arrange(self, data: Inexact[Array, " nnz"]) -> Any:
         """The values in the order of the layout, for many `multiply` calls."""
         return _arrange(self.layout, self._tables_for(data), data)
 
-    def multiply(self, arranged: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def multiply(self, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         """The product with arranged values."""
         return _multiply(self.layout, self._tables_for(arranged, v), arranged, v)
 
-    def __call__(self, data: Inexact[Array, " nnz"], v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def __call__(self, data: Inexact[Array, " nnz"], v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         """`A v` from CSR values."""
         return _arrange_multiply(self.layout, self._tables_for(data, v), data, v)
 
@@ -97,6 +98,6 @@ def pad_positions(positions: np.ndarray, nnz: int) -> np.ndarray:
     return out
 
 
-def scale_rows(coefficients: Inexact[Array, " m"], block: Inexact[Array, m * k]) -> Inexact[Array, m * k]:
+def scale_rows(coefficients: Inexact[Array, " m"], block: Inexact[Array, "m ..."]) -> Inexact[Array, "m ..."]:
     """`diag(coefficients) @ block` for a vector or a block of columns."""
     return coefficients.reshape(coefficients.shape + (1,) * (block.ndim - 1)) * block

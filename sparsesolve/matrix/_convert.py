@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental.sparse import BCOO, BCSR
 from jaxtyping import Array, Inexact
 
@@ -25,7 +25,7 @@ def from_bcoo(matrix: BCOO | BCSR) -> tuple[Inexact[Array, " nnz"], SparsityPatt
             f"from_bcoo needs two sparse dimensions and no batch or dense ones, got n_sparse={matrix.n_sparse}, "
             f"n_batch={matrix.n_batch}, n_dense={matrix.n_dense}; write matrix.update_layout(n_batch=0, n_dense=0)."
         )
-    if isinstance(matrix.indices, jax.core.Tracer):
+    if isinstance(matrix.indices, Tracer):
         raise TypeError(
             "from_bcoo got traced indices, but the pattern must be known while tracing; close over the BCOO matrix "
             "instead of passing it through jit, or convert it before."
@@ -34,7 +34,7 @@ def from_bcoo(matrix: BCOO | BCSR) -> tuple[Inexact[Array, " nnz"], SparsityPatt
     inside = np.all(indices < np.asarray(matrix.shape), axis=1)  # BCOO pads with indices past the end
     kept = np.flatnonzero(inside)
     rows, cols = indices[kept, 0], indices[kept, 1]
-    pattern = SparsityPattern.from_coo(rows, cols, matrix.shape)
+    pattern = SparsityPattern.from_coo(rows, cols, (matrix.shape[0], matrix.shape[1]))
     target = pattern.positions(rows, cols)
     values = matrix.data[kept]
     return jnp.zeros((pattern.nnz,), values.dtype).at[target].add(values), pattern

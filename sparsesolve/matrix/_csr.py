@@ -33,7 +33,7 @@ class BucketedRowsLayout(AbstractLayout):
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
         return tuple(gather(data, table) for table in tables[: len(self.widths)])
 
-    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         num = len(self.widths)
         blocks = [
             _multiply_bucket(columns, values, v)

@@ -41,7 +41,7 @@ class DiagonalLayout(AbstractLayout):
             return data.reshape(self.shape[0], len(self.offsets)).T
         return gather(data, tables[0])
 
-    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         m, n = self.shape
         size = n if self.transpose else m
         terms = [self._term(arranged[d], offset, v) for d, offset in enumerate(self.offsets)]

@@ -36,11 +36,11 @@ class PaddedRowsLayout(AbstractLayout):
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
         return gather(data, tables[0])
 
-    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+    def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         return multiply_padded_rows(tables[1], arranged, v)
 
 
-def multiply_padded_rows(columns: Any, values: Any, v: Inexact[Array, n * k]) -> Inexact[Array, m * k]:
+def multiply_padded_rows(columns: Any, values: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
     """`sum_k values[k] * v[columns[k]]`, unrolled over the entries of a row."""
     zero = jnp.zeros((values.shape[1], *v.shape[1:]), jnp.result_type(values, v))
     terms = [scale_rows(values[k], v.at[columns[k]].get(mode="promise_in_bounds")) for k in range(values.shape[0])]

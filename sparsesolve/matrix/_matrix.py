@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 import scipy.sparse
+from jax.core import Tracer
 from jaxtyping import Array, Inexact
 
 from sparsesolve.matrix._arithmetic import add_on_union, add_to_diagonal, add_values, diagonal_values
@@ -103,7 +103,7 @@ class SparseMatrix:
             pattern: the entries to read; all others are ignored. With a pattern, `matrix` may be traced.
         """
         if pattern is None:
-            if isinstance(matrix, jax.core.Tracer):
+            if isinstance(matrix, Tracer):
                 raise TypeError(
                     "SparseMatrix.from_dense got a traced array, whose nonzeros are not known while tracing; give "
                     "the pattern: SparseMatrix.from_dense(matrix, SparsityPattern(...))."

@@ -32,8 +32,8 @@ def _choose(pattern: SparsityPattern, transpose: bool) -> Product:
 
 
 def matvec(
-    pattern: SparsityPattern, data: Inexact[Array, " nnz"], v: Inexact[Array, n * k], *, transpose: bool = False
-) -> Inexact[Array, m * k]:
+    pattern: SparsityPattern, data: Inexact[Array, " nnz"], v: Inexact[Array, "n ..."], *, transpose: bool = False
+) -> Inexact[Array, "m ..."]:
     """`A v` (or `A^T v`) for the matrix with CSR values `data`; `v` is a vector or a block of columns.
 
     Works on traced values under `jit`, `vmap`, `jvp`, `vjp`. Where many products with the same values follow, take
