@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sparsesolve.pattern._dependence import Dependence
-from sparsesolve.pattern._known import Columns, Known
+from sparsesolve.pattern._known import Columns, Known, Mask
 
-Knowledge = Known | Columns | None
+Knowledge = Known | Columns | Mask | None
 
 
 class Walk(Protocol):
@@ -60,6 +60,16 @@ class Equation:
         """The value of an input if it is the same for all arguments."""
         known = self.knowns[index]
         return known.get() if isinstance(known, Known) and self.deps[index] is None else None
+
+    def nonzero(self, index: int) -> np.ndarray | None:
+        """Where an input that depends on nothing can be nonzero, if that is known of it and is not everywhere."""
+        known = self.knowns[index]
+        if self.deps[index] is not None or not isinstance(known, Known | Mask):
+            return None
+        value = known.get() if isinstance(known, Known) else known.nonzero.get()
+        if value is None or not isinstance(value, np.ndarray) or value.all():
+            return None
+        return value != 0
 
 
 Rule = Callable[[Equation], Sequence[Dependence | None]]

@@ -37,9 +37,19 @@ def fold(eqn: Any, knowns: Sequence[Known]) -> list[Known | None]:
     """The outputs of an equation on known inputs, evaluated on request; `None` where they are no constants."""
     if eqn.primitive.name in _NOT_CONSTANT or eqn.effects or not _portable(eqn):
         return [None] * len(eqn.outvars)
-    evaluate = _NUMPY.get(eqn.primitive.name)
-    evaluate = functools.partial(_bind, eqn) if evaluate is None else functools.partial(_numpy, evaluate, eqn)
-    return list(Known.lazy(evaluate, knowns, len(eqn.outvars)))
+    return list(Known.lazy(functools.partial(evaluate, eqn), knowns, len(eqn.outvars)))
+
+
+def evaluate(eqn: Any, values: list[Any]) -> list[Any]:
+    """The values of an equation's outputs from those of its inputs (NumPy arrays, or JAX arrays of random keys)."""
+    function = _NUMPY.get(eqn.primitive.name)
+    if function is not None and all(isinstance(value, np.ndarray) for value in values):
+        aval = eqn.outvars[0].aval
+        with np.errstate(all="ignore"):
+            out = np.asarray(function(*values, **eqn.params))
+        if out.shape == tuple(aval.shape) and out.dtype == aval.dtype:
+            return [out]
+    return _bind(eqn, values)
 
 
 def _portable(eqn: Any) -> bool:
@@ -69,16 +79,6 @@ def _host() -> Any:
 def as_value(array: Any) -> Any:
     """A NumPy array; arrays of random keys stay as they are."""
     return array if jnp.issubdtype(array.dtype, jax.dtypes.extended) else np.asarray(array)
-
-
-def _numpy(evaluate: Callable[..., Any], eqn: Any, values: list[Any]) -> list[Any]:
-    aval = eqn.outvars[0].aval
-    if all(isinstance(value, np.ndarray) for value in values):
-        with np.errstate(all="ignore"):
-            out = np.asarray(evaluate(*values, **eqn.params))
-        if out.shape == tuple(aval.shape) and out.dtype == aval.dtype:
-            return [out]
-    return _bind(eqn, values)
 
 
 def _iota(*, dtype: Any, shape: tuple[int, ...], dimension: int, **_: Any) -> np.ndarray:

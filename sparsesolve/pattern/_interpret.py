@@ -19,6 +19,7 @@ from sparsesolve.pattern._equation import RULES, TRANSPARENT, Equation, Knowledg
 from sparsesolve.pattern._fold import as_value, fold
 from sparsesolve.pattern._known import Columns, Known
 from sparsesolve.pattern._warnings import Notes
+from sparsesolve.pattern._zeros import masks
 
 # Loops unroll while the equations walked stay below this; beyond, they go to a closed form (a superset).
 MAX_EQUATIONS = 100_000
@@ -87,7 +88,7 @@ class Analysis:
             elif all(isinstance(known, Known) for known in knowns):
                 out = fold(eqn, [known for known in knowns if isinstance(known, Known)])
             else:
-                out = [_partly_known(equation)] if name == "concatenate" else nothing
+                out = _index_columns(equation) or masks(equation)
             return [(None, known) for known in out]
         function = RULES.get(name)
         if function is None:
@@ -144,16 +145,15 @@ def _read(env: dict[Any, Any], variable: Any) -> tuple[Dependence | None, Knowle
     return env.get(variable, (None, None))
 
 
-def _partly_known(equation: Equation) -> Columns | None:
-    """A concatenation along the last axis with some known operands (see `Columns`)."""
+def _index_columns(equation: Equation) -> list[Knowledge]:
+    """A concatenation of integers along the last axis with some known operands (see `Columns`)."""
+    (variable,) = equation.eqn.outvars[:1]
+    if equation.name != "concatenate" or np.dtype(variable.aval.dtype).kind not in "iu":
+        return []
     if equation.params["dimension"] != len(equation.out_shapes[0]) - 1:
-        return None
-    return Columns(
-        [
-            (shape[-1], known if isinstance(known, Known) else None)
-            for shape, known in zip(equation.in_shapes, equation.knowns, strict=True)
-        ]
-    )
+        return []
+    known = [known if isinstance(known, Known) else None for known in equation.knowns]
+    return [Columns([(shape[-1], part) for shape, part in zip(equation.in_shapes, known, strict=True)])]
 
 
 _REFERENCE_ACCESS = {"addupdate", "freeze", "get", "swap"}

@@ -91,3 +91,12 @@ class Columns:
             value = None if known is None else known.get()
             out += [None if value is None else value[..., index] for index in range(width)]
         return out
+
+
+class Mask:
+    """An unknown value that is known to be zero in places: `nonzero` is a boolean array of its shape."""
+
+    __slots__ = ("nonzero",)
+
+    def __init__(self, nonzero: Known):
+        self.nonzero = nonzero

@@ -34,8 +34,8 @@ def convolution(equation: Equation) -> list[Dependence | None]:
     parts = []
     lhs, rhs = equation.deps
     if lhs is not None:
-        kernel = equation.value(1) if rhs is None else None
-        nonzero = np.ones(rhs_shape, np.bool_) if kernel is None else np.transpose(kernel, rhs_spec) != 0
+        kernel = equation.nonzero(1)
+        nonzero = np.ones(rhs_shape, np.bool_) if kernel is None else np.transpose(kernel, rhs_spec)
         canonical = move(lhs, lambda a: np.transpose(a, lhs_spec))
         parts.append(_from_input(canonical, nonzero, places, out_shape, p["feature_group_count"], p["batch_group_count"]))
     if rhs is not None:

@@ -45,14 +45,14 @@ def convert_element_type(equation: Equation) -> list[Dependence | None]:
 
 @rule("mul", "dot")
 def multiply(equation: Equation) -> list[Dependence | None]:
-    """d(c x) = c dx: no dependence where the factor c is a known zero."""
+    """d(c x) = c dx: no dependence where the factor c is known to be zero."""
     (shape,) = equation.out_shapes
     deps = list(equation.deps)
     for index, other in ((0, 1), (1, 0)):
         if deps[index] is not None and deps[other] is None:
-            factor = equation.value(other)
-            if factor is not None and not np.all(factor):
-                deps[index] = _masked(deps[index], factor != 0, shape)
+            nonzero = equation.nonzero(other)
+            if nonzero is not None:
+                deps[index] = _masked(deps[index], nonzero, shape)
     return [union(deps, shape)]
 
 

@@ -30,7 +30,7 @@ def dot_general(equation: Equation) -> list[Dependence | None]:
     for side in (0, 1):
         dep = equation.deps[side]
         if dep is not None:
-            other = None if equation.deps[1 - side] is not None else equation.value(1 - side)
+            other = equation.nonzero(1 - side)
             parts.append(_product(equation, dep, side, contract, batch, other))
     return [union(parts, equation.out_shapes[0])]
 
@@ -48,8 +48,8 @@ def _product(
     b, f, o = np.arange(nb)[:, None, None], np.arange(nf)[None, :, None], np.arange(no)[None, None, :]
     nonzero = None
     if factor is not None:
-        nonzero = np.transpose(factor, [*batch[1 - side], *contract[1 - side], *free_other]).reshape(nb, nk, no) != 0
-    if nonzero is None or nonzero.all() or int(nonzero.sum()) * nf > MAX_PRODUCT:
+        nonzero = np.transpose(factor, [*batch[1 - side], *contract[1 - side], *free_other]).reshape(nb, nk, no)
+    if nonzero is None or int(nonzero.sum()) * nf > MAX_PRODUCT:
         groups = np.broadcast_to(np.arange(nb)[:, None, None] * nf + np.arange(nf)[None, None, :], (nb, nk, nf))
         out = take(group_union(dep, groups, (nb * nf,)), np.broadcast_to(b * nf + f, (nb, nf, no)))
     else:

@@ -83,9 +83,9 @@ def _stored_product(
     """A product with a matrix whose stored places are known; entries outside the shape are padding."""
     (out_shape,), rhs_shape = equation.out_shapes, equation.in_shapes[rhs]
     keep = (stored < np.asarray(shape)[None, :]).all(axis=1)
-    values = equation.value(data)
-    if values is not None:
-        keep &= values != 0
+    nonzero = equation.nonzero(data)
+    if nonzero is not None:
+        keep &= nonzero
     entry = np.flatnonzero(keep)
     free = [axis for axis in range(len(shape)) if axis not in contract[0]]
     free_rhs = [axis for axis in range(len(rhs_shape)) if axis not in contract[1]]
