@@ -1,0 +1,37 @@
+"""Sparse Jacobians, sparse linear solves and Newton's method for plain JAX functions, all inside `jit`.
+
+Write a residual as a plain function of a pytree; sparsity, colouring, symbolic factorization and solver choice
+happen by themselves. See the README for a first example and `python -m sparsesolve` for a demonstration.
+"""
+
+from sparsesolve import gallery as gallery
+from sparsesolve._cache import clear_caches as clear_caches
+from sparsesolve.coloring import check_coloring as check_coloring, color as color
+from sparsesolve.jacobian import hessian as hessian, jacobian as jacobian
+from sparsesolve.linear import AutoSparse as AutoSparse, Banded as Banded, SparseLU as SparseLU
+from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
+from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
+from sparsesolve.pattern import (
+    SparsityPattern as SparsityPattern,
+    detect_sparsity as detect_sparsity,
+    register_sparsity_rule as register_sparsity_rule,
+)
+
+__all__ = [
+    "AutoSparse",
+    "Banded",
+    "Newton",
+    "SparseLU",
+    "SparseLinearOperator",
+    "SparseMatrix",
+    "SparsityPattern",
+    "check_coloring",
+    "clear_caches",
+    "color",
+    "detect_sparsity",
+    "gallery",
+    "hessian",
+    "jacobian",
+    "register_sparsity_rule",
+    "root_find",
+]
