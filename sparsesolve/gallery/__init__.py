@@ -23,6 +23,9 @@ from sparsesolve.gallery._bratu import (
 from sparsesolve.gallery._brusselator import brusselator as brusselator
 from sparsesolve.gallery._cavity import cavity as cavity, centreline as centreline
 from sparsesolve.gallery._fem_diffusion import fem_diffusion as fem_diffusion
-from sparsesolve.gallery._p_laplacian import p_laplacian as p_laplacian
+from sparsesolve.gallery._p_laplacian import (
+    p_laplacian as p_laplacian,
+    p_laplacian_energy as p_laplacian_energy,
+)
 from sparsesolve.gallery._problem import Problem as Problem
 from sparsesolve.gallery._reaction_diffusion import reaction_diffusion as reaction_diffusion

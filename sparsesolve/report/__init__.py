@@ -2,6 +2,6 @@
 
 from sparsesolve.report._convergence import plot_convergence as plot_convergence
 from sparsesolve.report._field import plot_field as plot_field
-from sparsesolve.report._figure import new_figure as new_figure, save_figure as save_figure
+from sparsesolve.report._figure import PALETTE as PALETTE, new_figure as new_figure, save_figure as save_figure
 from sparsesolve.report._spy import spy as spy
 from sparsesolve.report._table import iteration_table as iteration_table, text_table as text_table
