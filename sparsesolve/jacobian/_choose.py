@@ -22,7 +22,7 @@ from sparsesolve.jacobian._decompress import plan_layout
 from sparsesolve.jacobian._linear_map import LinearMap, known_values, piece_pattern, tangent_jaxpr
 from sparsesolve.jacobian._peel import Head, Peeling
 from sparsesolve.jacobian._plan import Plan, abstract, make_passes, pass_work, plain_plan
-from sparsesolve.jacobian._program import Piece, Program
+from sparsesolve.jacobian._program import Piece, Program, size
 from sparsesolve.pattern import SparsityPattern
 
 # A gathered element costs about as much as writing two.
@@ -91,16 +91,19 @@ def _least_work(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> floa
     """No column or row colouring of the whole function is cheaper (a star colouring may need two colours only)."""
     if symmetric:
         return 2 * whole.work
-    degree = min(
-        int(np.diff(pattern.indptr).max(initial=0)), int(np.bincount(pattern.indices, minlength=1).max(initial=0))
-    )
-    return degree * whole.work + _GATHER * pattern.nnz
+    return _fewest_colors(pattern) * whole.work + _GATHER * pattern.nnz
+
+
+def _fewest_colors(pattern: SparsityPattern) -> int:
+    """A bound for column and row colourings."""
+    longest_row = int(np.diff(pattern.indptr).max(initial=0))
+    return min(longest_row, int(np.bincount(pattern.indices, minlength=1).max(initial=0)))
 
 
 def _best_candidate(
     program: Program, pattern: SparsityPattern, dtype: np.dtype, peeling: Peeling, tail: LinearMap
 ) -> _Candidate | None:
-    candidates: list[_Candidate] = []
+    best: _Candidate | None = None
     seen: list[list[Var]] = []
     heads: Sequence[Head] = ("maps", "affine", "unknowns")
     for head in heads:
@@ -108,12 +111,13 @@ def _best_candidate(
         if inputs in seen:
             continue
         seen.append(inputs)
-        candidate = _candidate(program, pattern, dtype, peeling, tail, inputs, head != "affine")
-        if candidate is not None:
-            candidates.append(candidate)
-            if candidate.coloring.num_colors <= _FEW_COLORS:
-                break
-    return min(candidates, key=lambda c: c.work, default=None)
+        if best is not None and sum(map(size, inputs)) >= sum(map(size, best.core.inputs)):
+            continue  # a deeper head pays only by a narrower interface
+        candidate = _candidate(program, pattern, dtype, peeling, tail, inputs, head != "affine", best)
+        best = candidate or best
+        if best is not None and best.coloring.num_colors <= _FEW_COLORS:
+            break
+    return best
 
 
 def _candidate(
@@ -124,7 +128,9 @@ def _candidate(
     tail: LinearMap,
     inputs: list[Var],
     index_head: bool,
+    best: _Candidate | None,
 ) -> _Candidate | None:
+    """The plan whose core reads `inputs`, if it beats the best so far."""
     head = LinearMap(peeling.head(inputs), program.consts, dtype)
     aliases = _equal_maps(inputs, head.pattern) if index_head else {}
     if aliases:
@@ -134,8 +140,13 @@ def _candidate(
     count = count_contributions(found, tail.pattern, head.pattern)
     if count > _MAX_CONTRIBUTIONS_PER_ENTRY * max(1, pattern.nnz):
         return None
+    gathers = _GATHER * max(count, pattern.nnz)
+    if best is not None and _fewest_colors(found) * core.work + gathers >= _GAIN * best.work:
+        return None
     coloring = choose_coloring(found, abstract(core.inputs), abstract(core.jaxpr.outvars))
-    work = pass_work(core, coloring) + _GATHER * max(count, pattern.nnz)
+    work = pass_work(core, coloring) + gathers
+    if best is not None and work >= _GAIN * best.work:
+        return None
     return _Candidate(core, head, index_head, found, coloring, work)
 
 

@@ -17,11 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsesolve.coloring import Coloring, best_coloring, color
+from sparsesolve.coloring import Coloring, Partition, best_coloring, color
 from sparsesolve.pattern import SparsityPattern
 
 # Up to so many passes are written out one after the other; more are one vmapped pass.
 _UNROLLED = 4
+# Griewank and Walther, "Evaluating Derivatives" (2008), chapters 3 and 4.
+VJP_WEIGHT = 1.5
+# Rows and columns that are both longer than this call for a bidirectional colouring.
+_ARROW = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,8 +61,8 @@ class Passes:
             tables["rows"] = _leaf_colors(coloring.row_colors, self.outputs)
         return tables
 
-    def __call__(self, fn: Callable[..., list[Any]], primals: Sequence[Any], tables: dict[str, list[Any]]) -> Any:
-        """The flat compressed values of `fn`'s Jacobian at `primals`."""
+    def __call__(self, fn: Callable[..., list[Any]], primals: Sequence[Any], tables: dict[str, list[Any]]) -> list[Any]:
+        """The compressed values of `fn`'s Jacobian at `primals`, in pieces whose raveled concatenation they are."""
         parts: list[Any] = []
         if "columns" in tables:
             _, push = jax.linearize(fn, *primals)
@@ -66,50 +70,69 @@ class Passes:
         if "rows" in tables:
             _, pull = jax.vjp(fn, *primals)
             parts += self._run(pull, tables["rows"], self.outputs, self.coloring.num_row_colors)
-        return join(parts, self.dtype)
+        return parts
 
     def _run(self, apply: Callable[..., Any], colors: list[Any], leaves: Sequence[Any], count: int) -> list[Any]:
-        def one(color: Any) -> Any:
-            seeds = [(c == color).astype(leaf.dtype) for c, leaf in zip(colors, leaves, strict=True)]
-            return join([out for out in apply(seeds)], self.dtype)
+        def one(color: Any) -> list[Any]:
+            return list(apply([(c == color).astype(leaf.dtype) for c, leaf in zip(colors, leaves, strict=True)]))
 
-        if count == 1 and all(c.size == 0 or int(np.min(c)) == 0 for c in self._static_colors(leaves)):
+        if count == 1 and self._is_full(leaves):
             return list(apply([jnp.ones(leaf.shape, leaf.dtype) for leaf in leaves]))
-        kind = np.asarray(colors[0]).dtype if isinstance(colors[0], np.ndarray) else colors[0].dtype
+        kind = colors[0].dtype
         if count <= (_UNROLLED if self.chunk_size is None else 1):
-            return [one(np.asarray(c, kind)) for c in range(count)]
+            return [part for c in range(count) for part in one(np.asarray(c, kind))]
+
+        def flat(color: Any) -> jax.Array:
+            return jnp.concatenate([jnp.ravel(part).astype(self.dtype) for part in one(color)])
+
         every = jnp.arange(count, dtype=kind)
         if self.chunk_size is None or self.chunk_size >= count:
-            return [jax.vmap(one)(every)]
-        return [jax.lax.map(one, every, batch_size=self.chunk_size)]
+            return [jax.vmap(flat)(every)]
+        return [jax.lax.map(flat, every, batch_size=self.chunk_size)]
 
-    def _static_colors(self, leaves: Sequence[Any]) -> list[np.ndarray]:
-        flat = self.coloring.column_colors if leaves is self.inputs else self.coloring.row_colors
-        return _leaf_colors(flat, leaves)
+    def _is_full(self, leaves: Sequence[Any]) -> bool:
+        """Whether every column (or row) is seeded."""
+        colors = self.coloring.column_colors if leaves is self.inputs else self.coloring.row_colors
+        return colors is not None and int(colors.min(initial=0)) == 0
 
 
 def choose_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Sequence[Any]) -> Coloring:
     """The cheapest colouring whose passes are defined: VJPs need all leaves real or all leaves complex."""
-    kinds = {np.dtype(leaf.dtype).kind == "c" for leaf in (*inputs, *outputs)}
-    return best_coloring(pattern) if len(kinds) <= 1 else color(pattern, "column")
+    if _is_mixed(inputs, outputs):
+        return color(pattern, "column")
+    longest_row, longest_column = _longest(pattern)
+    if longest_row > _ARROW and longest_column > _ARROW:
+        return best_coloring(pattern)
+    bounds: list[tuple[float, Partition]] = [(longest_row, "column"), (VJP_WEIGHT * longest_column, "row")]
+    (_, first), (bound, second) = sorted(bounds)
+    best = color(pattern, first)
+    if coloring_cost(best) > bound:
+        best = min(best, color(pattern, second), key=coloring_cost)
+    return best
 
 
-def join(parts: Sequence[Any], dtype: Any) -> Any:
-    """The concatenation of raveled arrays, as updates in place.
+def coloring_cost(coloring: Coloring) -> float:
+    """What the passes cost, in JVPs."""
+    return coloring.num_column_colors + VJP_WEIGHT * coloring.num_row_colors
 
-    XLA's CPU back end gathers from a `concatenate` three times as slowly as from this (measured at 2e5 entries).
-    """
-    flat = [jnp.ravel(part).astype(dtype) for part in parts if part.size]
-    if not flat:
-        return jnp.zeros((0,), dtype)
-    if len(flat) == 1:
-        return flat[0]
-    out = jnp.zeros((sum(part.size for part in flat),), dtype)
-    start = 0
-    for part in flat:
-        out = jax.lax.dynamic_update_slice(out, part, (start,))
-        start += part.size
-    return out
+
+def quick_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Sequence[Any]) -> Coloring:
+    """A colouring by one greedy pass, for values that are computed once: a few colours more cost less than a search."""
+    longest_row, longest_column = _longest(pattern)
+    if min(longest_row, longest_column) > _ARROW:
+        return choose_coloring(pattern, inputs, outputs)
+    by_columns = _is_mixed(inputs, outputs) or longest_row <= 2 * longest_column
+    return color(pattern, "column" if by_columns else "row", order="natural")
+
+
+def _longest(pattern: SparsityPattern) -> tuple[int, int]:
+    """Most entries in a row, and in a column."""
+    rows, columns = np.diff(pattern.indptr), np.bincount(pattern.indices, minlength=1)
+    return int(rows.max(initial=0)), int(columns.max(initial=0))
+
+
+def _is_mixed(inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
+    return len({np.dtype(leaf.dtype).kind == "c" for leaf in (*inputs, *outputs)}) > 1
 
 
 def entry_addresses(pattern: SparsityPattern, coloring: Coloring) -> np.ndarray:

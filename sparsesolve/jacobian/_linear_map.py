@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from sparsesolve.jacobian._compress import Passes, choose_coloring, entry_addresses
+from sparsesolve.jacobian._compress import Passes, entry_addresses, quick_coloring
+from sparsesolve.jacobian._decompress import join
 from sparsesolve.jacobian._program import Piece
 from sparsesolve.pattern import SparsityPattern, jaxpr_sparsity
 
@@ -47,7 +48,7 @@ class LinearMap:
     def _passes(self) -> Passes:
         piece = self.piece
         inputs, outputs = _avals(piece.inputs), _avals(piece.jaxpr.outvars)
-        return Passes(choose_coloring(self.pattern, inputs, outputs), inputs, outputs, self._dtype)
+        return Passes(quick_coloring(self.pattern, inputs, outputs), inputs, outputs, self._dtype)
 
     @functools.cached_property
     def _addresses(self) -> np.ndarray:
@@ -57,7 +58,7 @@ class LinearMap:
         """The entries in CSR order, traced; `environment` as for `Piece`."""
         zeros = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in self._passes.inputs]
         compressed = self._passes(lambda *ts: self.piece(ts, environment), zeros, self._passes.tables())
-        return compressed[self._addresses]
+        return join(compressed, self._dtype)[self._addresses]
 
     def _reads_known_values_only(self, closed: ClosedJaxpr) -> bool:
         count = self.piece.num_inputs

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsesolve.coloring import Coloring
-from sparsesolve.jacobian._compress import Passes, entry_addresses
+from sparsesolve.jacobian._compress import VJP_WEIGHT, Passes, entry_addresses
 from sparsesolve.jacobian._contributions import Contributions
 from sparsesolve.jacobian._decompress import Layout, decompress, plan_layout, source_tables, take, weight_tables
 from sparsesolve.jacobian._linear_map import LinearMap
@@ -73,6 +73,7 @@ class Plan:
         return {
             "colors": self.passes.tables(),
             "sources": source_tables(self.layout, self.contributions.source, length),
+            "slots": self.layout.slots,
             "order": self.layout.order,
             "constant": self._static_constant(),
             "weights": self._static_weights(),
@@ -91,7 +92,7 @@ class Plan:
         constant = weights = None
         tail = None if self.tail is None or self._has_static_tail else self.tail.values(environment)
         if tail is not None:
-            constant = take(tail, tables["constant_at"])
+            constant = take(jnp.append(tail, 0), tables["constant_at"])
         if not self._has_static_weights:
             weights = self._run_time_weights(tail, environment, tables["weights_at"])
         return Invariants(boundary, constant, weights)
@@ -103,9 +104,11 @@ class Plan:
             return jnp.zeros(self.pattern.nnz, self.dtype) if constant is None else jnp.asarray(constant, self.dtype)
         core, environment = self.core, self.environment(invariants, consts)
         inputs = list(unknowns) if self.head is None else self.head(unknowns, environment)
-        compressed = self.passes(lambda *xs: core(xs, environment), inputs, tables["colors"])
+        parts = self.passes(lambda *xs: core(xs, environment), inputs, tables["colors"])
         weights = tables["weights"] if invariants.weights is None else invariants.weights
-        return decompress(self.layout, compressed, tables["sources"], weights, tables["order"], constant)
+        if constant is None and self.layout.slots is not None:
+            constant = jnp.zeros(self.pattern.nnz, self.dtype)
+        return decompress(self.layout, parts, self.dtype, tables, weights, constant)
 
     @property
     def _has_static_tail(self) -> bool:
@@ -158,7 +161,7 @@ class Plan:
                 continue
             if values is None:
                 values = matrix.static if matrix.static is not None else matrix.values(environment)
-            factors.append([take(jnp.asarray(values), index) for index in at])
+            factors.append([take(jnp.append(values, 0), index) for index in at])
         if len(factors) == 1:
             return factors[0]
         return [first * second for first, second in zip(*factors, strict=True)]
@@ -180,10 +183,10 @@ def make_passes(core: Piece, coloring: Coloring, dtype: Any, chunk: int | None) 
 
 
 def pass_work(core: Piece, coloring: Coloring) -> float:
-    """Estimated cost of the passes, in elements written (a VJP counts one and a half times a JVP)."""
+    """Estimated cost of the passes, in elements written (a VJP counts `VJP_WEIGHT` JVPs)."""
     outputs, inputs = (sum(size(v) for v in leaves) for leaves in (core.jaxpr.outvars, core.inputs))
     forward = coloring.num_column_colors * (core.work + outputs)
-    return forward + coloring.num_row_colors * (1.5 * core.work + inputs)
+    return forward + coloring.num_row_colors * (VJP_WEIGHT * core.work + inputs)
 
 
 def abstract(variables: Sequence[Any]) -> tuple[Any, ...]:
