@@ -13,6 +13,7 @@ Cost: O(terms x elements) for everything but long reductions. Host-side; NumPy a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -103,7 +104,7 @@ def _distinct(terms: Iterable[Term]) -> list[Term]:
         size = term.map.size
         if size == 0:
             continue
-        sample = term.map.flat[np.linspace(0, size - 1, min(size, 64)).astype(np.intp)]
+        sample = term.map.flat[_sample(size)]
         if sample.max() < 0 and term.map.max() < 0:
             continue
         alike = seen.setdefault((id(term.table), sample.tobytes()), [])
@@ -112,6 +113,11 @@ def _distinct(terms: Iterable[Term]) -> list[Term]:
         alike.append(term)
         out.append(term)
     return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _sample(size: int) -> np.ndarray:
+    return np.linspace(0, size - 1, min(size, 64)).astype(np.intp)
 
 
 def _sorted_rows(terms: Sequence[Term], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -256,23 +262,61 @@ def union(dependences: Iterable[Dependence | None], shape: Sequence[int]) -> Dep
     return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
 
 
+def _aligned(dependences: Dependences) -> list[tuple[scipy.sparse.csr_matrix | None, list[np.ndarray | None]]]:
+    """The k-th terms of several arrays side by side, all tables stacked into one: `(table, a map or None per array)`."""
+    tables: dict[int, tuple[scipy.sparse.csr_matrix, int]] = {}
+    rows = 0
+    for d in dependences:
+        for term in () if d is None else d.terms:
+            if term.table is not None and id(term.table) not in tables:
+                tables[id(term.table)] = (term.table, rows)
+                rows += term.table.shape[0]
+    stacked = [table for table, _ in tables.values()]
+    table = stacked[0] if len(stacked) == 1 else scipy.sparse.vstack(stacked, "csr") if stacked else None
+    identity: list[list[np.ndarray]] = []
+    others: list[list[np.ndarray]] = []
+    for d in dependences:
+        terms = () if d is None else d.terms
+        identity.append([term.map for term in terms if term.table is None])
+        others.append([_shifted(term.map, tables[id(term.table)][1]) for term in terms if term.table is not None])
+    out = []
+    for lists, source in ((identity, None), (others, table)):
+        for rank in range(max(map(len, lists), default=0)):
+            out.append((source, [maps[rank] if rank < len(maps) else None for maps in lists]))
+    return out
+
+
+def _shifted(positions: np.ndarray, offset: int) -> np.ndarray:
+    return positions if offset == 0 else np.where(positions >= 0, positions + np.int32(offset), np.int32(-1))
+
+
 def concatenate(dependences: Dependences, shapes: Sequence[tuple[int, ...]], axis: int) -> Dependence | None:
     """Joins arrays along an axis; the k-th terms of the operands form the k-th term of the result."""
     present = [d for d in dependences if d is not None]
     if not present:
         return None
-    tables = {id(term.table): term.table for d in present for term in d.terms}
     terms = []
-    for key, table in tables.items():
-        lists = [[] if d is None else [t.map for t in d.terms if id(t.table) == key] for d in dependences]
-        for rank in range(max(map(len, lists))):
-            parts = [
-                maps[rank] if rank < len(maps) else np.broadcast_to(np.int32(-1), shape)
-                for maps, shape in zip(lists, shapes, strict=True)
-            ]
-            terms.append(Term(np.concatenate(parts, axis), table))
+    for table, maps in _aligned(dependences):
+        parts = [_or_nothing(a, shape) for a, shape in zip(maps, shapes, strict=True)]
+        terms.append(Term(np.concatenate(parts, axis), table))
     shape = terms[0].map.shape
     return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
+
+
+def _or_nothing(positions: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
+    return np.broadcast_to(np.int32(-1), tuple(shape)) if positions is None else positions
+
+
+def overlay(base: Dependence | None, top: Dependence | None, covered: np.ndarray) -> Dependence | None:
+    """`top` where `covered`, `base` elsewhere. The k-th terms of both share a term, so overwriting adds none."""
+    present = [d for d in (base, top) if d is not None]
+    if not present:
+        return None
+    terms = [
+        Term(np.where(covered, _or_nothing(upper, covered.shape), _or_nothing(lower, covered.shape)), table)
+        for table, (lower, upper) in _aligned([base, top])
+    ]
+    return simplify(covered.shape, terms, present[0].num_columns, max(d.irredundant for d in present))
 
 
 def stack(dependences: Dependences, shape: tuple[int, ...], axis: int) -> Dependence | None:
@@ -289,7 +333,7 @@ def apply(dependence: Dependence | None, matrix: scipy.sparse.csr_matrix, shape:
     shape, n = tuple(shape), dependence.num_columns
     lengths = np.diff(matrix.indptr)
     width = int(lengths.max(initial=0))
-    balanced = width * matrix.shape[0] <= 8 * matrix.nnz + 1024
+    balanced = width * matrix.shape[0] <= 8 * matrix.nnz + 2**16
     if balanced and width * len(dependence.terms) <= (8 if dependence.table_terms else MAX_SPREAD):
         return _spread(dependence, matrix, lengths, width, shape)
     total = None
@@ -341,6 +385,11 @@ def group_union(dependence: Dependence | None, groups: np.ndarray, shape: Sequen
         return None
     count = math.prod(shape)
     groups = groups.reshape(-1)
+    members = np.flatnonzero(groups >= 0)
+    single = np.full(count, -1)
+    single[groups[members]] = members
+    if np.array_equal(single[groups[members]], members):  # no group has two members
+        return take(dependence, single.reshape(shape))
     order = np.argsort(groups, kind="stable")
     order = order[np.searchsorted(groups[order], 0) :]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(groups[order], minlength=count))])

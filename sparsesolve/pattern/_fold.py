@@ -33,11 +33,24 @@ _NOT_CONSTANT = {
 }
 
 
-def fold(eqn: Any, knowns: Sequence[Known]) -> list[Known | None]:
-    """The outputs of an equation on known inputs, evaluated on request; `None` where they are no constants."""
-    if eqn.primitive.name in _NOT_CONSTANT or eqn.effects or not _portable(eqn):
-        return [None] * len(eqn.outvars)
-    return list(Known.lazy(functools.partial(evaluate, eqn), knowns, len(eqn.outvars)))
+def foldable(eqn: Any) -> bool:
+    """Whether the outputs of an equation are constants when its inputs are.
+
+    Not with effects or mutable references, nor with random keys of other generators than threefry (their numbers
+    differ between devices).
+    """
+    if eqn.primitive.name in _NOT_CONSTANT or eqn.effects:
+        return False
+    avals = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+    if any(hasattr(aval, "inner_aval") for aval in avals):
+        return False
+    dtypes = [str(getattr(aval, "dtype", "")) for aval in avals]
+    return all(dtype == "key<fry>" or not dtype.startswith("key<") for dtype in dtypes)
+
+
+def fold(eqn: Any, knowns: Sequence[Known]) -> list[Known]:
+    """The outputs of a foldable equation on known inputs, evaluated on request."""
+    return Known.lazy(functools.partial(evaluate, eqn), knowns, len(eqn.outvars))
 
 
 def evaluate(eqn: Any, values: list[Any]) -> list[Any]:
@@ -110,6 +123,8 @@ def _integer_pow(x: Any, *, y: int, **_: Any) -> Any:
 
 
 def _select_n(which: Any, *cases: Any, **_: Any) -> Any:
+    if len(cases) == 2:
+        return np.where(which, cases[1], cases[0])
     return np.choose(np.asarray(which).astype(np.intp), cases)
 
 

@@ -16,6 +16,7 @@ from sparsesolve.pattern._known import Known
 from sparsesolve.pattern.rules._calls import flat, step_matrix, unflat
 
 Deps = list["Dependence | None"]
+_MAX_UNROLLED_MAP = 16
 
 
 @rule("cond", transparent=True)
@@ -115,8 +116,11 @@ def scan_counts(params: dict[str, Any]) -> tuple[int, int]:
 
 @rule("scan")
 def scan(equation: Equation) -> list[Dependence | None]:
-    """Unrolls loops of moderate length exactly; in long ones the carry closes and the steps are taken all at once."""
+    """Unrolls loops of moderate length exactly; in long ones the carry closes and the steps are taken all at once
+    (which is exact too without a carry)."""
     num_consts, num_carry = scan_counts(equation.params)
+    if num_carry == 0 and equation.params["length"] > _MAX_UNROLLED_MAP:
+        return _closed_scan(equation, num_consts, num_carry)
     if equation.walk.may_unroll(equation.params["jaxpr"], equation.params["length"]):
         return _unrolled_scan(equation, num_consts, num_carry)
     return _closed_scan(equation, num_consts, num_carry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, mask, move, union
+from sparsesolve.pattern._dependence import Dependence, mask, move, overlay, union
 from sparsesolve.pattern._equation import Equation, rule
 
 _UNION = """
@@ -13,7 +13,7 @@ cosh device_put digamma erf erf_inv erfc exp exp2 expm1 igamma igamma_grad_a iga
 log2 logistic max min mulhi multiple_of name neg nextafter not one_minus_square polygamma polynomial population_count
 pow random_gamma real reciprocal reduce_precision regularized_incomplete_beta rem rsqrt sharding_constraint
 layout_constraint shift_left shift_right_arithmetic shift_right_logical sin sinh sqrt square sub tan tanh zeta and or
-xor pvary pcast preduced reshard relayout reduced_vary_cast reduced_vary_cast_p vary_unreduced_cast
+xor new_ref pvary pcast preduced reshard relayout reduced_vary_cast reduced_vary_cast_p vary_unreduced_cast
 vary_unreduced_cast_p with_memory_space_constraint pin unpin annotate to_edtype from_edtype copy_to_host_async
 """
 
@@ -70,7 +70,10 @@ def select_n(equation: Equation) -> list[Dependence | None]:
     which = equation.value(0)
     if which is None:
         return [union(cases, shape)]
-    return [union([_masked(case, which == number, shape) for number, case in enumerate(cases)], shape)]
+    chosen = union(cases[:1], shape)
+    for number, case in enumerate(cases[1:], start=1):
+        chosen = overlay(chosen, union([case], shape), np.broadcast_to(which == number, shape))
+    return [chosen]
 
 
 @rule("clamp")

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, group_union, mask, take, union
+from sparsesolve.pattern._dependence import Dependence, group_union, overlay, shared_row, take, union
 from sparsesolve.pattern._equation import Equation, rule
 from sparsesolve.pattern._known import Columns
 from sparsesolve.pattern.rules._reduction import dense_along
 
 Starts = list["np.ndarray | None"]
+_UNKNOWN = "has indices that depend on arguments, so it may touch any place"
 
 
 def index_columns(equation: Equation, operand: int) -> Starts:
@@ -95,6 +96,7 @@ def gather(equation: Equation) -> list[Dependence | None]:
             starts[axis] = start
         elif window[axis] < shape[axis]:
             dense.append(axis)
+            equation.walk.note_dense(equation, _UNKNOWN, warn=False)
     places = window_places(
         shape,
         window,
@@ -125,6 +127,7 @@ def scatter(equation: Equation) -> list[Dependence | None]:
             starts[axis] = start
         else:
             dense.append(axis)
+            equation.walk.note_dense(equation, _UNKNOWN, warn=False)
     places = window_places(
         shape,
         window,
@@ -139,9 +142,9 @@ def scatter(equation: Equation) -> list[Dependence | None]:
     if dense:
         added = dense_along(added, dense)
     elif equation.name == "scatter" and operand is not None:
-        kept_places = np.ones(math.prod(shape), np.bool_)
-        kept_places[places[places >= 0]] = False
-        operand = mask(operand, kept_places.reshape(shape))
+        written = np.zeros(math.prod(shape), np.bool_)
+        written[places[places >= 0]] = True
+        return [overlay(operand, added, written.reshape(shape))]
     return [union([operand, added], shape)]
 
 
@@ -152,6 +155,7 @@ def _window(equation: Equation, first: int, window: tuple[int, ...]) -> tuple[tu
         start = equation.value(first + axis)
         if start is None and length < size:
             unknown.append(axis)
+            equation.walk.note_dense(equation, _UNKNOWN, warn=False)
         begin = 0 if start is None else min(max(int(start), 0), size - length)
         slices.append(slice(begin, begin + length))
     return tuple(slices), unknown
@@ -180,18 +184,15 @@ def dynamic_update_slice(equation: Equation) -> list[Dependence | None]:
     written = take(update, places)
     if unknown:
         return [union([operand, dense_along(written, unknown)], shape)]
-    return [union([mask(operand, places < 0), written], shape)]
+    return [overlay(operand, written, places >= 0)]
 
 
-@rule("get", "swap", "addupdate", "freeze", "new_ref")
+@rule("get", "swap", "freeze", "addupdate")
 def reference_access(equation: Equation) -> list[Dependence | None]:
-    """A whole-array read or write of a mutable reference is elementwise; through indices it may be anything."""
-    from_all = [
-        union(equation.deps[:1], shape) if shape == equation.in_shapes[0] and len(equation.deps) <= 2 else None
-        for shape in equation.out_shapes
-    ]
-    whole = all(shape == equation.in_shapes[0] for shape in equation.in_shapes) and len(equation.deps) <= 2
-    if whole and all(shape == equation.in_shapes[0] for shape in equation.out_shapes):
-        return from_all
-    everything = group_union(equation.deps[0], np.zeros(math.prod(equation.in_shapes[0]), np.int64), (1,))
-    return [take(everything, np.zeros(shape, np.int64)) for shape in equation.out_shapes]
+    """A read of a whole mutable reference is elementwise; through indices it may see any place. The walk itself
+    keeps track of what was written."""
+    (reference, *_), shapes = equation.in_shapes, equation.out_shapes
+    if len(equation.deps) <= 2 and all(shape == reference for shape in (*equation.in_shapes, *shapes)):
+        return [union(equation.deps[:1], reference) for _ in shapes]
+    equation.walk.note_dense(equation, "reads or writes a mutable reference through indices")
+    return [shared_row(equation.deps[:1], shape) for shape in shapes]

@@ -19,7 +19,7 @@ from sparsesolve.pattern._dependence import (
     union,
 )
 from sparsesolve.pattern._equation import Equation, rule
-from sparsesolve.pattern.rules._reduction import dense_along
+from sparsesolve.pattern.rules._reduction import along_axis, dense_along
 
 
 @rule("dot_general")
@@ -103,30 +103,16 @@ def fft(equation: Equation) -> list[Dependence | None]:
     return batched_dense(equation.deps, [], [out], batch)
 
 
-def along_axis(dep: Dependence | None, matrix: np.ndarray, axis: int) -> Dependence | None:
-    """out[.., i, ..] unites in[.., j, ..] where `matrix[i, j]`, every line along `axis` for itself."""
-    if dep is None:
-        return None
-    shape = dep.shape
-    rows, cols = np.nonzero(matrix)
-    if rows.size * (dep.size // max(shape[axis], 1)) > MAX_PRODUCT:
-        return dense_along(dep, (axis,))
-    lines = np.moveaxis(np.arange(dep.size).reshape(shape), axis, 0).reshape(shape[axis], -1)
-    return apply(dep, selection(lines[rows].reshape(-1), lines[cols].reshape(-1), (dep.size, dep.size)), shape)
-
-
 @rule("triangular_solve")
 def triangular_solve(equation: Equation) -> list[Dependence | None]:
     """x = op(A)^-1 b: the inverse of a lower triangular matrix is lower triangular; columns of b stay apart."""
-    p, (matrix, rhs) = equation.params, equation.deps
+    p, matrix = equation.params, equation.deps[0]
     shape = equation.in_shapes[1]
     axis = len(shape) - (2 if p["left_side"] else 1)
     n = shape[axis]
     lower = p["lower"] != bool(p["transpose_a"]) if p["left_side"] else p["lower"] == bool(p["transpose_a"])
-    if n * n > MAX_PRODUCT:
-        from_rhs = dense_along(rhs, (axis,))
-    else:
-        from_rhs = along_axis(rhs, np.tri(n, dtype=np.bool_) if lower else np.tri(n, dtype=np.bool_).T, axis)
+    below = np.tri(n, dtype=np.bool_) if n * n <= MAX_PRODUCT else np.ones((1, 1), np.bool_)
+    from_rhs = along_axis(equation, 1, below if lower else below.T, axis)
     from_matrix = None if matrix is None else batched_dense([matrix], [], [shape], len(shape) - 2)[0]
     return [union([from_rhs, from_matrix], shape)]
 

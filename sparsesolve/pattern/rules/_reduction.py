@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, apply, group_union, move, selection, take, union
+from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, apply, group_union, move, selection, take, union
 from sparsesolve.pattern._equation import Equation, rule
 
 
@@ -57,13 +57,26 @@ def variadic_reduce(equation: Equation) -> list[Dependence | None]:
 @rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(equation: Equation) -> list[Dependence | None]:
     """out[i] unites in[j] for j <= i along the axis (j >= i if reversed)."""
-    shape, axis = equation.in_shapes[0], equation.params["axis"]
-    later, earlier = np.tril_indices(shape[axis])
-    if equation.params["reverse"]:
-        later, earlier = earlier, later
-    lines = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, 0).reshape(shape[axis], -1)
-    matrix = selection(lines[later].reshape(-1), lines[earlier].reshape(-1), (lines.size, lines.size))
-    return [apply(equation.deps[0], matrix, shape)]
+    length = equation.in_shapes[0][equation.params["axis"]]
+    below = np.tri(length, dtype=np.bool_) if length**2 <= MAX_PRODUCT else np.ones((1, 1), np.bool_)
+    return [along_axis(equation, 0, below.T if equation.params["reverse"] else below, equation.params["axis"])]
+
+
+def along_axis(equation: Equation, operand: int, matrix: np.ndarray, axis: int) -> Dependence | None:
+    """out[.., i, ..] unites in[.., j, ..] where `matrix[i, j]`, every line along `axis` for itself.
+
+    Dense along the axis, with a warning, if the matrix is too large to be built.
+    """
+    dep, shape = equation.deps[operand], equation.in_shapes[operand]
+    if dep is None:
+        return None
+    rows, cols = np.nonzero(matrix)
+    count = dep.size // max(shape[axis], 1)
+    if matrix.shape[0] != shape[axis] or rows.size * count > MAX_PRODUCT:
+        equation.walk.note_dense(equation, f"is too long ({shape[axis]} along its axis) to be resolved")
+        return dense_along(dep, (axis,))
+    lines = np.moveaxis(np.arange(dep.size).reshape(shape), axis, 0).reshape(shape[axis], -1)
+    return apply(dep, selection(lines[rows].reshape(-1), lines[cols].reshape(-1), (dep.size, dep.size)), shape)
 
 
 @rule("sort")
