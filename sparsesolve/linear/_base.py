@@ -16,11 +16,13 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 from jaxtyping import Array, Bool, Inexact, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.direct import AbstractDirectPlan, plan_direct, solve_refined
-from sparsesolve.linear._entries import is_declared, probe, sparse_entries
+from sparsesolve.direct._plan import Method
+from sparsesolve.linear._entries import probe, sparse_entries
 from sparsesolve.matrix import SparseLinearOperator
 from sparsesolve.pattern import SparsityPattern
 
@@ -54,7 +56,7 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
 
     plan: eqx.AbstractVar[AbstractDirectPlan | None]
     max_refinements: eqx.AbstractVar[int]
-    method: eqx.AbstractClassVar[str]
+    method: eqx.AbstractClassVar[Method]
 
     def prepare(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> Any:
         """The same solver with the plan for one pattern pinned.
@@ -70,7 +72,7 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
             ValueError: if the pattern is not square, or no choice of values makes it nonsingular.
         """
         _require_square(type(self).__name__, pattern.shape)
-        plan = plan_direct(pattern, method=self.method, sample=sample)
+        plan = plan_direct(pattern, method=self.method, sample=None if sample is None else np.asarray(sample))
         return dataclasses.replace(self, plan=plan)
 
     def explain(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> None:
@@ -86,7 +88,7 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         plan = plan_direct(matrix.pattern, method=self.method) if self.plan is None else self.plan
         if plan.pattern != matrix.pattern:
             matrix = matrix.on_pattern(plan.pattern)
-        declared = is_declared(operator) if pinned is None else not isinstance(operator, SparseLinearOperator)
+        declared = pinned is not None and not isinstance(operator, SparseLinearOperator)
         agrees = probe(matrix, operator) if declared else jnp.asarray(True)
         return DirectState(
             plan.factor(matrix.data),

@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import lineax as lx
 import numpy as np
+from jax.core import Tracer
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear._prepared import prepared_jacobian
@@ -64,7 +64,7 @@ def _(operator: Any, sparsity: SparsityPattern | None = None) -> SparseMatrix:
     if sparsity is None and lx.is_tridiagonal(operator):
         return _from_diagonals(*lx.tridiagonal(operator))
     if sparsity is None:
-        known = not isinstance(dense, jax.core.Tracer)
+        known = not isinstance(dense, Tracer)
         sparsity = SparsityPattern.from_dense(dense if known else np.ones(dense.shape, bool))
     return SparseMatrix.from_dense(dense, sparsity)
 
@@ -127,8 +127,8 @@ def _from_diagonals(main: Any, lower: Any = None, upper: Any = None) -> SparseMa
 def probe(matrix: SparseMatrix, operator: lx.AbstractLinearOperator) -> Any:
     """Whether `matrix` and `operator` agree on one pseudo-random vector: a scalar bool, traced.
 
-    Asked when the pattern or a tag was declared rather than detected. An entry outside the declared pattern makes
-    the products differ by about its size.
+    Asked when the pattern was declared rather than detected. An entry outside it makes the products differ by about
+    its size.
     """
     source, target = Structure.of(operator.in_structure()), Structure.of(operator.out_structure())
     v = jnp.asarray(0.5 + np.random.default_rng(1).random(source.size)).astype(matrix.dtype)
@@ -136,16 +136,3 @@ def probe(matrix: SparseMatrix, operator: lx.AbstractLinearOperator) -> Any:
     size = SparseMatrix(jnp.abs(matrix.data), matrix.pattern) @ jnp.abs(v)
     rounding = 1e3 * jnp.finfo(matrix.dtype).eps
     return jnp.max(jnp.abs(matrix @ v - expected), initial=0.0) <= rounding * jnp.max(size, initial=0.0)
-
-
-def is_declared(operator: lx.AbstractLinearOperator) -> bool:
-    """Whether the entries of an operator rest on a tag (diagonal, tridiagonal) that nobody checked."""
-    if isinstance(operator, SparseLinearOperator | lx.DiagonalLinearOperator | lx.TridiagonalLinearOperator):
-        return False
-    if isinstance(
-        operator, lx.TaggedLinearOperator | lx.NegLinearOperator | lx.MulLinearOperator | lx.DivLinearOperator
-    ):
-        return is_declared(operator.operator)
-    if isinstance(operator, lx.AddLinearOperator):
-        return is_declared(operator.operator1) or is_declared(operator.operator2)
-    return lx.is_diagonal(operator) or lx.is_tridiagonal(operator)

@@ -15,7 +15,9 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class _ByIdentity:
@@ -62,7 +64,7 @@ def value_key(value: Any) -> Hashable:
         return ("closed", jaxpr_key(value.jaxpr), values_key(value.consts))
     if isinstance(value, jex.Jaxpr):
         return ("jaxpr", jaxpr_key(value))
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return _ByIdentity(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array) or type(value).__name__ == "TypedNdArray":
         return _array_key(value)
@@ -83,8 +85,10 @@ def values_key(values: Sequence[Any]) -> tuple[Hashable, ...]:
 
 
 def _array_key(value: Any) -> Hashable:
-    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
+    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return _ByIdentity(value)
-    array = np.ascontiguousarray(value)
-    digest = hashlib.blake2b(array.view(np.uint8).reshape(-1) if array.ndim else array.tobytes(), digest_size=16)
-    return ("array", array.shape, str(array.dtype), bool(getattr(value, "weak_type", False)), digest.digest())
+    array = np.asarray(value)
+    # A view of the bytes where possible: constants may be large.
+    content: Any = array.reshape(-1).view(np.uint8) if array.flags.c_contiguous and array.size else array.tobytes()
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return ("array", array.shape, str(array.dtype), bool(getattr(value, "weak_type", False)), digest)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import equinox as eqx
 
 from sparsesolve.direct import AbstractDirectPlan
+from sparsesolve.direct._plan import Method
 from sparsesolve.linear._base import AbstractDirectSolver
 
 
@@ -31,4 +32,4 @@ class SparseLU(AbstractDirectSolver):
 
     max_refinements: int = eqx.field(default=3, static=True)
     plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
-    method: ClassVar[str] = "multifrontal"
+    method: ClassVar[Method] = "multifrontal"

@@ -22,12 +22,15 @@ def prepared_jacobian(
     """The `SparseJacobian` of `pure(x, data, captured)` with respect to `x`.
 
     The diagonal is not added to the pattern: where it is structurally zero (saddle points), a factorization has to
-    know. Prepared on shapes alone: the plan holds no values of `x`, `data` or `captured`.
+    know. A detected pattern needs shapes alone; one that was given is compared with the function along random
+    directions, where there are values to do it with.
     """
-    structs = jtu.tree_map(_shape_of, (x, tuple(data), tuple(captured)))
+    values = (x, tuple(data), tuple(captured))
+    structs = jtu.tree_map(_shape_of, values)
     described = tuple((s.shape, str(s.dtype), bool(s.weak_type)) for s in jtu.tree_leaves(structs))
-    key = (pure, described, jtu.tree_structure(structs), sparsity, bool(jax.config.jax_enable_x64))
-    return jacobian_cache.get(key, lambda: jacobian(pure, *structs, sparsity=sparsity))
+    key = (pure, described, jtu.tree_structure(structs), sparsity, jnp.result_type(float))
+    examples = structs if sparsity is None else values
+    return jacobian_cache.get(key, lambda: jacobian(pure, *examples, sparsity=sparsity))
 
 
 def _shape_of(leaf: Any) -> jax.ShapeDtypeStruct:

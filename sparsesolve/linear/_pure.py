@@ -13,6 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.tree_util as jtu
+from jax.core import Tracer, eval_jaxpr
 
 from sparsesolve._tree import partition
 from sparsesolve.linear._jaxpr_key import jaxpr_key, value_key
@@ -43,7 +44,7 @@ class PureFunction:
     def __call__(self, y: Any, data: Any, captured: Any) -> Any:
         values = iter(captured)
         consts = [next(values) if flag else c for c, flag in zip(self._consts, self._captured, strict=True)]
-        flat = jax.core.eval_jaxpr(self._jaxpr, consts, *jtu.tree_leaves((y, data)))
+        flat = eval_jaxpr(self._jaxpr, consts, *jtu.tree_leaves((y, data)))
         return jtu.tree_unflatten(self._out_tree, flat)
 
     def __hash__(self) -> int:
@@ -67,7 +68,7 @@ def purify(
         return fn(y_, static.combine(data_))
 
     closed, out = jax.make_jaxpr(flat, return_shape=True)(y, tuple(data))
-    captured = tuple(isinstance(const, jax.core.Tracer) for const in closed.consts)
+    captured = tuple(isinstance(const, Tracer) for const in closed.consts)
     values = tuple(const for const, flag in zip(closed.consts, captured, strict=True) if flag)
     return PureFunction(closed, out, captured), tuple(data), values
 

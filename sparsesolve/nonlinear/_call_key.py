@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 
 _DEPTH = 3
 _OPAQUE = (types.ModuleType, types.BuiltinFunctionType, type, str, bytes, int, float, complex, np.ndarray, jax.Array)
@@ -44,7 +45,7 @@ def call_key(fn: Any, setting: Hashable) -> Hashable | None:
     if not isinstance(function, types.FunctionType):
         return None
     held = list(_referred(fn, _DEPTH))
-    if any(isinstance(value, jax.core.Tracer) for value in held):
+    if any(isinstance(value, Tracer) for value in held):
         return None
     try:
         key = (weakref.ref(function), tuple(Same(value) for value in held), setting)

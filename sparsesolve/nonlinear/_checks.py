@@ -39,7 +39,7 @@ def _unknown(name: str, leaf: Any) -> Array:
             f"root_find got {where} of dtype {dtype}, but Newton's method changes unknowns by small amounts that "
             f"integers cannot hold; write {where} as floats, e.g. jnp.asarray(y0, float)."
         )
-    return jax.lax.convert_element_type(leaf, np.dtype(dtype))
+    return jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(dtype))
 
 
 def check_residual(y: Structure, residual: Structure) -> None:

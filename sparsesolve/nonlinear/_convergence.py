@@ -2,7 +2,8 @@
 
 Two tests, either of which suffices after a step `d` from `y` with Jacobian `J`:
 
-* *Step:*  |d_j| <= atol + rtol * s  for every unknown, where `s` is the largest magnitude its leaf has had so far.
+* *Step:*  |d_j| <= atol + rtol * s  for every unknown, where `s` is the largest magnitude its leaf has had so far,
+  and `d` satisfies each linearised equation on its own.
   Newton's method squares the relative error in each step, so the error left after a step of size rtol is far below
   rtol; only at a degenerate root, where convergence is linear, is it about rtol.
 * *Rounding floor:*  |F_i(y)| <= c eps (|J| |y|)_i  for every equation. Then `y` solves exactly a system whose terms
@@ -75,13 +76,23 @@ def scaled_step(
     return norm(jtu.tree_map(relative, step, scale))
 
 
-def at_rounding_floor(
-    jacobian: SparseMatrix, y: Inexact[Array, " n"], residual: Inexact[Array, " n"], eps: float
-) -> Bool[Array, ""]:
-    """Whether every residual is within rounding of zero, measured by the terms it is the sum of."""
+def rounding_floor(jacobian: SparseMatrix, y: Inexact[Array, " n"], eps: float) -> Float[Array, " n"]:
+    """How large each residual may be by rounding alone: `c eps (|J| |y|)_i`, with `c` for the length of the rows."""
     longest_row = int(np.max(np.diff(jacobian.pattern.indptr), initial=1))
     size = SparseMatrix(jnp.abs(jacobian.data), jacobian.pattern) @ jnp.abs(y).astype(_real(jacobian.dtype))
-    return jnp.all(jnp.abs(residual) <= 4 * math.sqrt(longest_row) * eps * size)
+    return 4 * math.sqrt(longest_row) * eps * size
+
+
+def solves_each_equation(
+    jacobian: SparseMatrix, step: Inexact[Array, " n"], residual: Inexact[Array, " n"], floor: Float[Array, " n"]
+) -> Bool[Array, ""]:
+    """Whether `J d = -F` holds in every single equation, to half its residual or to rounding.
+
+    Linear solvers promise a residual that is small beside the largest one. A short step means convergence only if
+    no equation of smaller size was left out.
+    """
+    left = jnp.abs(residual + jacobian @ step)
+    return jnp.all(left <= 0.5 * jnp.abs(residual) + floor)
 
 
 def two_norm(v: Inexact[Array, " n"]) -> Float[Array, ""]:

@@ -46,8 +46,8 @@ def iterate(
 
     Returns the last iterate, the solver's state, the result, and the history if asked for.
     """
-    shapes = jax.eval_shape(fn, y0, operands)
-    state = solver.init(fn, y0, operands, options, *shapes, frozenset())
+    f_struct, aux_struct = jax.eval_shape(fn, y0, operands)
+    state = solver.init(fn, y0, operands, options, f_struct, aux_struct, frozenset())
     real = state.residual_norm.dtype
     record = None
     if history:

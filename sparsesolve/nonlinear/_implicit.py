@@ -26,7 +26,7 @@ from jaxtyping import Array, Inexact, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.jacobian import SparseJacobian
-from sparsesolve.matrix import SparseLinearOperator
+from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
 from sparsesolve.nonlinear._newton import flat_residual
 
 
@@ -35,6 +35,7 @@ def implicit_root(
     fn: Callable[..., PyTree[Array]],
     jacobian: SparseJacobian,
     linear_solver: lx.AbstractLinearSolver,
+    declared: bool,
 ) -> Callable[[PyTree[Array], tuple[Any, ...]], tuple[PyTree[Array], Any]]:
     """Gives `find(y0, operands) -> (root, info)` the derivative of the root.
 
@@ -43,6 +44,7 @@ def implicit_root(
         fn: residual `fn(y, *operands)`, differentiable.
         jacobian: prepared Jacobian of `fn` with respect to `y`.
         linear_solver: solves with it; its `transpose` serves reverse mode.
+        declared: the pattern was given by the user and not detected, so tangents are checked with products of `fn`.
 
     Returns:
         The same function, differentiable in `operands` in any mode and order. `info` has no derivative.
@@ -55,7 +57,8 @@ def implicit_root(
         root, info = root_of(y0, operands)
         _, rhs = jax.jvp(lambda p: fn(root, *p), (operands,), (tangents[1],))
         structure = Structure.of(root)
-        tangent = tangent_solve(fn, jacobian, linear_solver, root, operands, -flat_residual(rhs, structure))
+        negative = -flat_residual(rhs, structure)
+        tangent = tangent_solve(fn, jacobian, linear_solver, root, operands, negative, declared)
         return (root, info), (structure.unravel(tangent), jtu.tree_map(_no_tangent, info))
 
     return root_of
@@ -68,12 +71,13 @@ def tangent_solve(
     root: PyTree[Array],
     operands: tuple[Any, ...],
     rhs: Inexact[Array, " n"],
+    declared: bool = False,
 ) -> Inexact[Array, " n"]:
     """`J(root)^-1 rhs`, transposable and differentiable to any order. NaN where the solve fails its residual check."""
     structure = Structure.of(root)
     fixed_root, fixed_operands = jax.lax.stop_gradient((root, operands))
-    operator = SparseLinearOperator(jacobian(fixed_root, *fixed_operands))
-    state = linear_solver.init(operator, {})
+    matrix = jacobian(fixed_root, *fixed_operands)
+    state = linear_solver.init(SparseLinearOperator(matrix), {})
     transposed, _ = linear_solver.transpose(state, {})
 
     def matvec(v: Array) -> Array:
@@ -81,15 +85,27 @@ def tangent_solve(
         return flat_residual(out, structure)
 
     def solve_with(factors: Any) -> Callable[[Any, Array], Array]:
-        def solve(_: Any, b: Array) -> Array:
+        def solve(multiply: Any, b: Array) -> Array:
             x, result, _ = linear_solver.compute(factors, b, {})
             # A tangent has no status to report; a wrong one must not look right.
             good = (result == lx.RESULTS.successful) | jnp.all(b == 0)
+            if declared:
+                good = good & _fits(multiply(x), b, matrix, x)
             return jnp.where(good, x, jnp.nan).astype(b.dtype)
 
         return solve
 
     return jax.lax.custom_linear_solve(matvec, rhs, solve_with(state), solve_with(transposed))
+
+
+def _fits(product: Array, b: Array, matrix: SparseMatrix, x: Array) -> Array:
+    """Whether the true product `A x` is `b`, to half the digits of what is added up in it."""
+
+    def largest(v: Array) -> Array:
+        return jnp.max(jnp.abs(v), initial=0.0)
+
+    size = largest(matrix.data) * largest(x) + largest(b)
+    return largest(product - b) <= jnp.finfo(b.dtype).eps ** 0.5 * size
 
 
 def _no_tangent(leaf: Any) -> Any:

@@ -30,11 +30,12 @@ from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import purify_module
 from sparsesolve.nonlinear._backtracking import AbstractLineSearch, Backtracking, Trial
 from sparsesolve.nonlinear._convergence import (
-    at_rounding_floor,
     largest_by_leaf,
     resolution,
     resolved_rtol,
+    rounding_floor,
     scaled_step,
+    solves_each_equation,
     two_norm,
 )
 from sparsesolve.nonlinear._direction import Direction, newton_direction
@@ -160,11 +161,15 @@ class Newton(optx.AbstractRootFinder):
         direction = newton_direction(self.linear_solver, matrix, f)
         step = structure.unravel(direction.step)
         scale = jtu.tree_map(jnp.maximum, state.scale, largest_by_leaf(y))
-        step_norm = scaled_step(step, scale, resolved_rtol(self.rtol, structure), self.atol, self.norm)
+        # Measured by the larger end of the step too, so that y0 = 0 has a scale; not kept if the step is rejected.
+        reach = jtu.tree_map(jnp.maximum, scale, largest_by_leaf(_moved(y, step, jnp.ones_like(norm))))
+        step_norm = scaled_step(step, reach, resolved_rtol(self.rtol, structure), self.atol, self.norm)
         step_norm = step_norm.astype(norm.dtype)
 
         usable = jnp.isfinite(norm) & direction.finite & (direction.solved | (norm == 0))
-        small = usable & (step_norm <= 1)
+        eps = max(resolution(structure), resolution(Structure.of(residual)))
+        floor = rounding_floor(matrix, structure.ravel(y), eps)
+        small = usable & (step_norm <= 1) & solves_each_equation(matrix, direction.step, f, floor)
 
         def evaluate(length: Array) -> tuple[Array, Any]:
             new_residual, aux = fn(_moved(y, step, length), args)
@@ -177,10 +182,9 @@ class Newton(optx.AbstractRootFinder):
         new_y = _moved(y, step, length)
         new_f, aux = trial.payload
 
-        eps = max(resolution(structure), resolution(Structure.of(residual)))
-        floor_before = at_rounding_floor(matrix, structure.ravel(y), f, eps)
-        floor_after = trial.accepted & at_rounding_floor(matrix, structure.ravel(new_y), new_f, eps)
-        converged = small | (usable & (floor_before | floor_after))
+        new_floor = rounding_floor(matrix, structure.ravel(new_y), eps)
+        at_floor = jnp.all(jnp.abs(f) <= floor) | (trial.accepted & jnp.all(jnp.abs(new_f) <= new_floor))
+        converged = small | (usable & at_floor)
         new_state = NewtonState(
             operands=state.operands,
             invariants=state.invariants,

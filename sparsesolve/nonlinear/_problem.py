@@ -25,10 +25,11 @@ from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.linear import AbstractDirectSolver
 from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import PureFunction, purify
-from sparsesolve.nonlinear._call_key import Same, call_key, forget_with
+from sparsesolve.nonlinear._call_key import call_key, forget_with
 from sparsesolve.nonlinear._checks import check_residual
 from sparsesolve.nonlinear._driver import iterate
 from sparsesolve.nonlinear._implicit import implicit_root
+from sparsesolve.pattern import SparsityPattern
 
 problem_cache = BoundedCache("nonlinear problems", maxsize=32)
 call_cache = BoundedCache("root_find calls", maxsize=64)
@@ -47,12 +48,14 @@ class NonlinearProblem:
     solver: Any
     solve: Callable[[PyTree[Array], tuple[Any, ...]], tuple[PyTree[Array], dict[str, Any]]]
 
-    def __init__(self, pure: PureFunction, jacobian: SparseJacobian, solver: Any, options: dict[str, Any]):
+    def __init__(
+        self, pure: PureFunction, jacobian: SparseJacobian, solver: Any, options: dict[str, Any], declared: bool
+    ):
         self.jacobian = jacobian
         self.solver = solver
-        self._parts = (pure, options)
+        self._parts = (pure, options, declared)
         find = _finder(pure, jacobian, solver, options)
-        self.solve = jax.jit(implicit_root(find, pure, jacobian, solver.linear_solver))
+        self.solve = jax.jit(implicit_root(find, pure, jacobian, solver.linear_solver, declared))
 
     def matched(self, y: PyTree[Array], operands: tuple[Any, ...]) -> NonlinearProblem | None:
         """The problem with pivots matched to the Jacobian's values at `y`; `None` when that changes nothing.
@@ -66,9 +69,9 @@ class NonlinearProblem:
         plan = plan_direct(linear.plan.pattern, method=linear.method, sample=np.asarray(self._values(y, operands)))
         if plan == linear.plan:
             return None
-        pure, options = self._parts
+        pure, options, declared = self._parts
         solver = dataclasses.replace(self.solver, linear_solver=dataclasses.replace(linear, plan=plan))
-        return NonlinearProblem(pure, self.jacobian, solver, options)
+        return NonlinearProblem(pure, self.jacobian, solver, options, declared)
 
     def _values(self, y: PyTree[Array], operands: tuple[Any, ...]) -> Array:
         matrix = self.jacobian(y, *operands)
@@ -117,13 +120,13 @@ def find_problem(
     solver: optx.AbstractRootFinder,
     y0: PyTree[Array],
     args: Any,
-    sparsity: Any,
+    sparsity: SparsityPattern | None,
     options: dict[str, Any],
 ) -> Prepared:
     """The prepared problem of a call, made or remembered."""
     data, static = partition(args)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf), bool(leaf.weak_type)) for leaf in data)
-    wishes = (solver, _hashable(sparsity), tuple(sorted(options.items())), bool(jax.config.jax_enable_x64))
+    wishes = (solver, sparsity, tuple(sorted(options.items())), jnp.result_type(float))
     setting = (Structure.of(y0), static, shapes, wishes)
     key = call_key(fn, setting)
     known = None if key is None else call_cache.lookup(key)
@@ -134,7 +137,7 @@ def find_problem(
 
     def prepare() -> NonlinearProblem:
         jacobian = prepared_jacobian(pure, y0, data, captured, sparsity)
-        return NonlinearProblem(pure, jacobian, pinned(solver, jacobian), options)
+        return NonlinearProblem(pure, jacobian, pinned(solver, jacobian), options, sparsity is not None)
 
     keys = ((problem_cache, (pure, setting)),)
     problem = problem_cache.get(keys[0][1], prepare)
@@ -151,11 +154,3 @@ def pinned(solver: Any, jacobian: SparseJacobian) -> Any:
     if isinstance(linear, AbstractDirectSolver) and linear.plan is None:
         return dataclasses.replace(solver, linear_solver=linear.prepare(jacobian.pattern))
     return solver
-
-
-def _hashable(value: Any) -> Hashable:
-    try:
-        hash(value)
-    except TypeError:
-        return Same(value)
-    return value

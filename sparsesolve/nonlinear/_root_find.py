@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import optimistix as optx
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
@@ -16,6 +17,7 @@ from sparsesolve.nonlinear._convergence import resolved_rtol
 from sparsesolve.nonlinear._newton import Newton
 from sparsesolve.nonlinear._problem import NonlinearProblem, find_problem
 from sparsesolve.nonlinear._results import RESULTS
+from sparsesolve.pattern import as_pattern
 
 
 def root_find(
@@ -42,8 +44,8 @@ def root_find(
         solver: a root finder of this package; `None` means `Newton()`.
         y0: initial guess, a pytree of floating (or complex, for holomorphic `fn`) arrays or scalars.
         args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan.
-        sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix);
-            detected when `None`.
+        sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
+            or a `SparseJacobian`); detected when `None`. One that misses an entry is refused.
         max_steps: most iterations.
         throw: raise when no root was found; otherwise `sol.result` says why.
         verbose: print a line for each iteration.
@@ -81,6 +83,8 @@ def root_find(
     structure = Structure.of(y0)
     resolved_rtol(solver.rtol, structure)
     options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history)}
+    if sparsity is not None:
+        sparsity = as_pattern(sparsity, (structure.size, structure.size))
     prepared = find_problem(fn, solver, y0, args, sparsity, options)
     value, info = prepared.problem.solve(y0, prepared.operands)
     if _is_concrete((value, info, prepared.operands)) and bool(info["result"] == RESULTS.singular_jacobian):
@@ -111,7 +115,7 @@ def _check_call(fn: Any, solver: Any, max_steps: Any) -> None:
 
 
 def _is_concrete(tree: Any) -> bool:
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def _stats(problem: NonlinearProblem, info: dict[str, Any], max_steps: int) -> dict[str, Any]:
