@@ -85,6 +85,11 @@ def caches() -> dict[str, BoundedCache]:
 
 
 def clear_caches() -> None:
-    """Empties every plan cache: the next call of anything detects, colours, orders and compiles anew."""
+    """Empties every plan cache: the next call of anything detects, colours, orders and compiles anew.
+
+    Example:
+        >>> import sparsesolve as ss
+        >>> ss.clear_caches()
+    """
     for cache in _REGISTRY.values():
         cache.clear()

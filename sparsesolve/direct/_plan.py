@@ -8,8 +8,6 @@ any pivoting, loses accuracy. Matching can double the fill, so it is not done un
 
 from __future__ import annotations
 
-import collections
-import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Inexact
 
+from sparsesolve._cache import BoundedCache
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan
@@ -34,17 +33,9 @@ from sparsesolve.pattern import SparsityPattern
 
 Method = Literal["auto", "diagonal", "block_diagonal", "tridiagonal", "banded", "dense", "multifrontal"]
 
-_CAPACITY = 64
-_cache: collections.OrderedDict[Any, AbstractDirectPlan] = collections.OrderedDict()
-_lock = threading.RLock()
+_plans = BoundedCache("direct plans", maxsize=64)
 
 _TINY = 64  # up to here one dense LU beats everything else
-
-
-def clear_plans() -> None:
-    """Forgets all cached plans."""
-    with _lock:
-        _cache.clear()
 
 
 def plan_direct(
@@ -86,27 +77,14 @@ def plan_direct(
         sample = np.asarray(sample)
         if sample.shape != (pattern.nnz,):
             raise ValueError(f"sample must hold the {pattern.nnz} CSR values of the pattern, got shape {sample.shape}.")
-    plan = _cached((pattern, method, None), lambda: _build(pattern, method, structural_matching(pattern)))
+    plan = _plans.get((pattern, method, None), lambda: _build(pattern, method, structural_matching(pattern)))
     if sample is None or not _needs_matching(plan, sample):
         return plan
     matching = product_matching(pattern, sample)
     if matching is None:
         return plan
     key = (pattern, method, matching.tobytes())
-    return _cached(key, lambda: _build(pattern, method, matching, pivot=True))
-
-
-def _cached(key: Any, build: Callable[[], AbstractDirectPlan]) -> AbstractDirectPlan:
-    with _lock:
-        if key in _cache:
-            _cache.move_to_end(key)
-            return _cache[key]
-    plan = build()
-    with _lock:
-        _cache[key] = plan
-        while len(_cache) > _CAPACITY:
-            _cache.popitem(last=False)
-    return plan
+    return _plans.get(key, lambda: _build(pattern, method, matching, pivot=True))
 
 
 def _build(pattern: SparsityPattern, method: str, matching: np.ndarray, pivot: bool = False) -> AbstractDirectPlan:

@@ -1,8 +1,7 @@
 """lineax solver classes: any lineax operator in, a sparse factorization inside, a checked solution out."""
 
-from sparsesolve._cache import caches as caches
+from sparsesolve._cache import caches as caches, clear_caches as clear_caches
 from sparsesolve.linear._auto import AutoSparse as AutoSparse
 from sparsesolve.linear._banded import Banded as Banded
 from sparsesolve.linear._base import AbstractDirectSolver as AbstractDirectSolver, DirectState as DirectState
-from sparsesolve.linear._clear import clear_caches as clear_caches
 from sparsesolve.linear._lu import SparseLU as SparseLU
