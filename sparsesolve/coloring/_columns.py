@@ -12,15 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparsesolve.coloring._greedy import greedy_coloring
-from sparsesolve.coloring._grid import Grid, candidate_grids
+from sparsesolve.coloring._grid import candidate_grids
 from sparsesolve.coloring._hubs import color_hubs, find_hubs, without_columns
-from sparsesolve.coloring._lattice import lattice_coloring
+from sparsesolve.coloring._lattice import LatticeSearch
 from sparsesolve.coloring._orders import ORDERS
+from sparsesolve.coloring._partial import fewer_colors
 from sparsesolve.coloring._problem import ColumnProblem
 from sparsesolve.coloring._recolor import iterated_recoloring
 
-# Smallest last and incidence degree walk the conflict graph in Python: about 0.3 us an edge.
-_MAX_CONFLICTS = 6_000_000
+# The last two orders walk the conflict graph in Python, about 0.7 us an edge; smallest last is mostly the better one.
+_MAX_PAIRS = 8_000_000
+_MAX_EDGES = {"smallest last": 2_500_000, "incidence degree": 500_000}
+_MAX_LATTICE_EXCESS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,13 +57,18 @@ def color_columns(problem: ColumnProblem, order: str | Sequence[int] | np.ndarra
 
 def _search(problem: ColumnProblem) -> Colored:
     bound = problem.lower_bound
-    grids = candidate_grids(problem)
-    best = _best_lattice(problem, grids, range(bound, bound + 1))
+    lattices = [LatticeSearch(problem, grid) for grid in candidate_grids(problem)]
+    best = _best_lattice(lattices, range(bound, bound + 1))
     if best is not None:
         return best
     best = _portfolio(problem, bound)
-    better = _best_lattice(problem, grids, range(bound + 1, best.num_colors))
-    return best if better is None else better
+    better = _best_lattice(lattices, range(bound + 1, min(best.num_colors, bound + _MAX_LATTICE_EXCESS)))
+    best = best if better is None else better
+    if best.num_colors > bound:
+        colors = fewer_colors(problem, best.colors, bound)
+        improved = Colored(colors, f"{best.method}, tabu search")
+        best = improved if improved.num_colors < best.num_colors else best
+    return best
 
 
 def named_order(problem: ColumnProblem, order: str | Sequence[int] | np.ndarray) -> tuple[str, np.ndarray]:
@@ -82,20 +90,19 @@ def _all_different(problem: ColumnProblem) -> Colored:
     return Colored(np.where(used, np.cumsum(used) - 1, 0).astype(np.int32), "one each")
 
 
-def _best_lattice(problem: ColumnProblem, grids: list[Grid], num_colors: range) -> Colored | None:
+def _best_lattice(lattices: list[LatticeSearch], num_colors: range) -> Colored | None:
     for index in num_colors:
-        for grid in grids:
-            colors = lattice_coloring(problem, grid, index)
+        for lattice in lattices:
+            colors = lattice.find(index)
             if colors is not None:
                 return Colored(colors, "lattice")
     return None
 
 
 def _portfolio(problem: ColumnProblem, bound: int) -> Colored:
-    conflicts = float(np.sum(problem.row_lengths.astype(np.float64) ** 2))
     best: Colored | None = None
     for name, make_order in ORDERS.items():
-        if name in ("smallest last", "incidence degree") and conflicts > _MAX_CONFLICTS:
+        if name in _MAX_EDGES and not _has_few_conflicts(problem, _MAX_EDGES[name]):
             continue
         found = Colored(greedy_coloring(problem, make_order(problem)), name)
         if best is None or found.num_colors < best.num_colors:
@@ -105,3 +112,7 @@ def _portfolio(problem: ColumnProblem, bound: int) -> Colored:
     assert best is not None
     again = Colored(iterated_recoloring(problem, best.colors, bound), f"{best.method}, recoloured")
     return again if again.num_colors < best.num_colors else best
+
+
+def _has_few_conflicts(problem: ColumnProblem, most: int) -> bool:
+    return problem.pairs <= _MAX_PAIRS and problem.conflicts[1].size <= most

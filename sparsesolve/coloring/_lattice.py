@@ -18,58 +18,57 @@ from sparsesolve.coloring._grid import Grid, sample_rows
 from sparsesolve.coloring._problem import ColumnProblem
 from sparsesolve.coloring._sublattice import coset, count_sublattices, sublattices
 
-# Rows of a stencil are short and few; more differences than this mean there is no grid (or no hope).
+# Rows of a stencil are short, and few differences of grid points occur; more mean that there is no grid.
 _MAX_ROW = 128
-_MAX_DIFFERENCES = 4096
 _MAX_SUBLATTICES = 20_000
 _MAX_CHECKS = 12
 _MAX_SHIFTS_TRIED = 4000
 
 
-class Differences:
-    """The differences of grid points that meet in a row: rows `(field_a, field_b, *offset)`, one of each pair."""
+class LatticeSearch:
+    """The search on one grid: the differences of grid points that are known to meet in a row.
+
+    `table` holds `(field_a, field_b, *offset)`, one of each pair. `possible` turns false when the rows are too long or
+    too irregular for a stencil on this grid.
+    """
 
     def __init__(self, problem: ColumnProblem, grid: Grid):
         self._problem = problem
         self._grid = grid
         self.table = np.zeros((0, grid.dimension + 2), np.int64)
+        self.possible = problem.lower_bound <= _MAX_ROW
+        self._add_rows(sample_rows(problem, 256))
 
-    def add_rows(self, rows: np.ndarray) -> bool:
-        """Takes the differences of more rows; false when there are too many to go on."""
+    def _add_rows(self, rows: np.ndarray) -> None:
+        if not self.possible:
+            return
         tables = [self.table]
         for row in rows.tolist():
             columns = self._problem.row_cols[self._problem.row_ptr[row] : self._problem.row_ptr[row + 1]]
-            if columns.size > _MAX_ROW:
-                return False
             field, point = self._grid.locate(columns)
             first, second = np.triu_indices(columns.size, 1)
             tables.append(np.column_stack([field[first], field[second], point[second] - point[first]]))
         self.table = np.unique(np.concatenate(tables), axis=0)
-        return len(self.table) <= _MAX_DIFFERENCES
+        # A stencil of w points has w (w - 1) / 2 differences; fields may have different ones, wraps and boundaries add.
+        most = 64 + 2 * len(self._grid.shapes) * self._problem.lower_bound**2
+        self.possible = len(self.table) <= most
 
-
-def lattice_coloring(problem: ColumnProblem, grid: Grid, index: int) -> np.ndarray | None:
-    """A lattice colouring with `index` colours.
-
-    Returns:
-        int32 `(n,)` colours, valid on every row; `None` if the search found none.
-    """
-    if count_sublattices(grid.dimension, index) > _MAX_SUBLATTICES:
+    def find(self, index: int) -> np.ndarray | None:
+        """A lattice colouring with `index` colours, int32 `(n,)`, valid on every row; `None` if none was found."""
+        if count_sublattices(self._grid.dimension, index) > _MAX_SUBLATTICES:
+            return None
+        for _ in range(_MAX_CHECKS):
+            if not self.possible:
+                return None
+            found = _search(self.table, self._grid, index)
+            if found is None:
+                return None
+            colors = _paint(self._grid, *found)
+            clashes = self._problem.clashing_rows(colors)
+            if clashes.size == 0:
+                return colors
+            self._add_rows(clashes[:: max(1, clashes.size // 64)])
         return None
-    differences = Differences(problem, grid)
-    rows = sample_rows(problem, 256)
-    for _ in range(_MAX_CHECKS):
-        if not differences.add_rows(rows):
-            return None
-        found = _search(differences.table, grid, index)
-        if found is None:
-            return None
-        colors = _paint(grid, *found)
-        rows = problem.clashing_rows(colors)
-        if rows.size == 0:
-            return colors
-        rows = rows[:: max(1, rows.size // 64)]
-    return None
 
 
 def _search(table: np.ndarray, grid: Grid, index: int) -> tuple[np.ndarray, list[np.ndarray]] | None:

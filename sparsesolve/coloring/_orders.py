@@ -54,7 +54,7 @@ def _dynamic_order(problem: ColumnProblem, *, ascending: bool) -> list[int]:
     Ascending: key = degree among the columns left, smallest taken, keys fall. Otherwise: key = number of neighbours
     taken, largest taken, keys rise. Stale queue entries are skipped when met.
     """
-    ptr, adjacent = conflict_graph(problem)
+    ptr, adjacent = (array.tolist() for array in problem.conflicts)
     n = problem.num_columns
     key = [b - a for a, b in itertools.pairwise(ptr)] if ascending else [0] * n
     step = -1 if ascending else 1
@@ -80,14 +80,6 @@ def _dynamic_order(problem: ColumnProblem, *, ascending: bool) -> list[int]:
                 buckets[new].append(other)
         level = max(0, level - 1) if ascending else min(level + 1, len(buckets) - 1)
     return order
-
-
-def conflict_graph(problem: ColumnProblem) -> tuple[list[int], list[int]]:
-    """Adjacency lists of G without the diagonal, in CSR form."""
-    graph = (problem.matrix.T.astype(np.int32) @ problem.matrix.astype(np.int32)).tocsr()
-    graph.setdiag(0)
-    graph.eliminate_zeros()
-    return graph.indptr.tolist(), graph.indices.tolist()
 
 
 ORDERS: dict[str, Callable[[ColumnProblem], np.ndarray]] = {

@@ -66,6 +66,20 @@ class ColumnProblem:
         return csc.indptr, csc.indices
 
     @functools.cached_property
+    def conflicts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The conflict graph in CSR form `(ptr, neighbours)`: columns adjacent when they meet in a row."""
+        ones = self.matrix.astype(np.int32)
+        graph = (ones.T @ ones).tocsr()
+        graph.setdiag(0)
+        graph.eliminate_zeros()
+        return graph.indptr, graph.indices
+
+    @property
+    def pairs(self) -> float:
+        """Sum of the squared row lengths: work and memory to build the conflict graph."""
+        return float(np.sum(self.row_lengths.astype(np.float64) ** 2))
+
+    @functools.cached_property
     def row_lengths(self) -> np.ndarray:
         return np.diff(self.row_ptr)
 

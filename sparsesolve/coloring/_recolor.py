@@ -17,18 +17,24 @@ from sparsesolve.coloring._problem import ColumnProblem
 
 _ENTRIES_BUDGET = 60_000_000
 _MAX_PASSES = 60
+_MAX_IDLE_PASSES = 12
 
 
 def iterated_recoloring(problem: ColumnProblem, colors: np.ndarray, bound: int) -> np.ndarray:
-    """Passes over the classes in changing orders (reversed, largest first, random) until the bound or the budget."""
-    best = colors
-    passes = min(_MAX_PASSES, _ENTRIES_BUDGET // max(1, problem.nnz))
+    """Passes over the classes in changing orders (reversed, random, largest first) while they help.
+
+    Stops at the bound, at a budget of entries visited, or after some passes without a gain.
+    """
+    best, idle = colors, 0
+    num_colors = int(best.max(initial=-1)) + 1
+    words = -(-num_colors // 64)
+    passes = min(_MAX_PASSES, _ENTRIES_BUDGET // max(1, problem.nnz * words))
     for class_order in _class_orders(passes):
-        num_colors = int(best.max(initial=-1)) + 1
-        if num_colors <= bound:
+        if num_colors <= bound or idle >= _MAX_IDLE_PASSES:
             break
-        sizes = np.bincount(best, minlength=num_colors)
-        best = recolor_classes(problem, best, class_order(sizes))
+        best = recolor_classes(problem, best, class_order(np.bincount(best, minlength=num_colors)))
+        before, num_colors = num_colors, int(best.max(initial=-1)) + 1
+        idle = idle + 1 if num_colors == before else 0
     return best
 
 

@@ -47,10 +47,9 @@ def symmetric_coloring(pattern: SparsityPattern, order: str | Sequence[int] | np
 
 
 def _affordable_orders(problem: ColumnProblem) -> list[str]:
-    pairs = float(np.sum(problem.row_lengths.astype(np.float64) ** 2))
-    if pairs <= _MAX_PAIRS_ALL_ORDERS:
+    if problem.pairs <= _MAX_PAIRS_ALL_ORDERS:
         return list(ORDERS)
-    return ["smallest last"] if pairs <= _MAX_PAIRS else []
+    return ["smallest last"] if problem.pairs <= _MAX_PAIRS else []
 
 
 def _from_columns(problem: ColumnProblem) -> Colored:

@@ -29,7 +29,7 @@ def add_values(
 ) -> tuple[Array, SparsityPattern]:
     """The sum when the patterns differ; where one pattern holds the other, the sum has that very pattern object."""
     holder, from_left, from_right = cached_plan(left, ("sum", right.digest), lambda: _sum_plan(left, right))
-    pattern = {"left": left, "right": right}.get(holder, holder)
+    pattern = left if holder == "left" else right if holder == "right" else holder
     a = left_data if from_left is None else gather(left_data, from_left)
     b = right_data if from_right is None else gather(right_data, from_right)
     return a + b, pattern
