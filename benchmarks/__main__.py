@@ -1,0 +1,45 @@
+"""`python -m benchmarks [--quick] [names]`: prints a table per case and writes JSON under benchmarks/results/."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from benchmarks._base import Benchmark
+from benchmarks._harness import run_case
+from benchmarks._report import case_table, device, write_json
+
+NAMES = ("detection", "coloring", "jacobian", "newton")
+
+
+def load(name: str) -> Benchmark:
+    """The benchmark of a name."""
+    return importlib.import_module(f"benchmarks.{name}").BENCHMARK
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the benchmarks named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures sparsesolve against peers.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which benchmarks: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes in all")
+    parser.add_argument("--case", default="", help="only cases whose name contains this; writes no JSON")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    print(f"On {device()}. Ratios compare with the first peer of each table.")
+    for name in options.names or NAMES:
+        benchmark = load(name)
+        print(f"\n== {name}: {benchmark.title}", flush=True)
+        rows = []
+        for case in benchmark.cases(options.quick):
+            if options.case in case.name:
+                print(f"\n{case.name}", flush=True)
+                rows += (found := run_case(benchmark, case))
+                print(case_table(found), flush=True)
+        if not options.case:
+            print(f"\nwrote {write_json(name, benchmark.title, options.quick, rows)}")
+
+
+if __name__ == "__main__":
+    main()

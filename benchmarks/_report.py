@@ -1,0 +1,88 @@
+"""Tables on the terminal and JSON on disk."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import sys
+from typing import Any
+
+from sparsesolve.report import text_table
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+_PACKAGES = ("sparsesolve", "jax", "jaxlib", "numpy", "scipy", "lineax", "optimistix", "diffrax", "asdex", "pymetis")
+
+
+def case_table(rows: list[dict[str, Any]]) -> str:
+    """The peers of one case. The ratio says how many times the first peer's time a peer takes."""
+    reference = rows[0].get("seconds")
+    header = ["peer", "time", "ratio", "error", "set-up", "compile", "memory", "notes"]
+    cells, remarks = [], []
+    for row in rows:
+        if "skipped" in row or "failed" in row:
+            remarks.append(f"  {row['peer']}: " + (f"skipped, {row['skipped']}" if "skipped" in row else row["failed"]))
+            continue
+        seconds = row.get("seconds")
+        if seconds is None:
+            remarks.append(
+                f"  {row['peer']}: {row['what']} {row['error']:.1e} exceeds {row['tolerance']:.0e}, not timed"
+            )
+            continue
+        ratio = f"{seconds / reference:.2f}" if reference else ""
+        notes = ", ".join(f"{key} {value}" for key, value in row["notes"].items())
+        setup, compilation = duration(row["setup_seconds"]), duration(row["compile_seconds"])
+        memory = f"{row['memory_megabytes']:.0f} MB"
+        cells.append([row["peer"], duration(seconds), ratio, f"{row['error']:.1e}", setup, compilation, memory, notes])
+    return "\n".join([text_table(header, cells) if cells else "", *remarks]).strip("\n")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds with a unit and three digits."""
+    if seconds is None:
+        return ""
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def write_json(name: str, title: str, quick: bool, rows: list[dict[str, Any]]) -> pathlib.Path:
+    """Writes the rows with everything one needs to judge them."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / (f"{name}_quick.json" if quick else f"{name}.json")
+    record = {
+        "benchmark": name,
+        "title": title,
+        "command": f"python -m benchmarks {'--quick ' if quick else ''}{name}",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "device": device(),
+        "rows": rows,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def device() -> str:
+    """What the timings ran on."""
+    model = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return f"one core of {model}, {sys.platform}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
