@@ -9,7 +9,7 @@ any pivoting, loses accuracy. Matching can double the fill, so it is not done un
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.sparse
