@@ -71,9 +71,13 @@ def _from_columns(problem: ColumnProblem) -> Colored:
 
 
 def star_lower_bound(pattern: SparsityPattern) -> int:
-    """Two colours induce a forest, so k colours of n vertices carry at most (k - 1) n - k (k - 1) / 2 edges."""
-    n = int(np.count_nonzero(np.diff(pattern.indptr)))
-    edges = int(np.count_nonzero(pattern.rows < pattern.indices))
+    """Two colours induce a forest, so k colours of n vertices carry at most (k - 1) n - k (k - 1) / 2 edges.
+
+    Counted among the vertices whose diagonal entry is stored: others may share the colour of a neighbour.
+    """
+    stored = pattern.diagonal_positions >= 0
+    n = int(np.count_nonzero(stored))
+    edges = int(np.count_nonzero((pattern.rows < pattern.indices) & stored[pattern.rows] & stored[pattern.indices]))
     bound = 1 if pattern.nnz else 0
     while bound < n and (bound - 1) * n - bound * (bound - 1) // 2 < edges:
         bound += 1
