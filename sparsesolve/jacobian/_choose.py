@@ -1,6 +1,6 @@
 """Chooses the plan: whole function or peeled, and how deep the head reaches. Plan side.
 
-Candidates are priced by the elements that one evaluation writes: colours times the size of what is differentiated,
+Candidates are priced by an estimate of one evaluation's time: colours times the size of what is differentiated,
 plus the gathers of the decompression. Peeled candidates differ in what their core reads: index maps of the unknowns
 (`u[1:]`, `u[triangles]`), linear functions of them (differences at faces), or the unknowns themselves. The whole
 function is coloured only if a lower bound on its price says that it can win.
@@ -16,19 +16,17 @@ import numpy as np
 from jax.extend.core import Var
 
 from sparsesolve.coloring import Coloring, color
-from sparsesolve.jacobian._compress import choose_coloring, entry_addresses
+from sparsesolve.jacobian._compress import choose_coloring, entry_addresses, longest
 from sparsesolve.jacobian._contributions import Contributions, count_contributions, expand
 from sparsesolve.jacobian._decompress import plan_layout
 from sparsesolve.jacobian._linear_map import LinearMap, known_values, piece_pattern, tangent_jaxpr
 from sparsesolve.jacobian._peel import Head, Peeling
-from sparsesolve.jacobian._plan import Plan, abstract, make_passes, pass_work, plain_plan
+from sparsesolve.jacobian._plan import Plan, abstract, gather_work, make_passes, pass_work, plain_plan
 from sparsesolve.jacobian._program import Piece, Program, size
 from sparsesolve.pattern import SparsityPattern
 
-# A gathered element costs about as much as writing two.
-_GATHER = 2.0
-# Peeling must save a fifth, and may not blow up the decompression.
-_GAIN = 0.8
+# Peeling must save a quarter, and may not blow up the decompression.
+_GAIN = 0.75
 _MAX_CONTRIBUTIONS_PER_ENTRY = 16
 # With so few colours no deeper head is worth its analysis.
 _FEW_COLORS = 2
@@ -82,7 +80,7 @@ def choose_plan(
     else:
         coloring = choose_coloring(pattern, abstract(whole.inputs), abstract(whole.jaxpr.outvars))
     if best is not None and tail is not None:
-        if best.work < _GAIN * (pass_work(whole, coloring) + _GATHER * pattern.nnz):
+        if best.work < _GAIN * (pass_work(whole, coloring) + pattern.nnz):
             return _peeled_plan(program, pattern, dtype, tail, best, chunk)
     return plain_plan(program, pattern, coloring, dtype, chunk)
 
@@ -90,14 +88,14 @@ def choose_plan(
 def _least_work(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> float:
     """No column or row colouring of the whole function is cheaper (a star colouring may need two colours only)."""
     if symmetric:
-        return 2 * whole.work
-    return _fewest_colors(pattern) * whole.work + _GATHER * pattern.nnz
+        return 2 * 0.4 * whole.work
+    return _least_pass_work(whole, pattern) + pattern.nnz
 
 
-def _fewest_colors(pattern: SparsityPattern) -> int:
-    """A bound for column and row colourings."""
-    longest_row = int(np.diff(pattern.indptr).max(initial=0))
-    return min(longest_row, int(np.bincount(pattern.indices, minlength=1).max(initial=0)))
+def _least_pass_work(core: Piece, pattern: SparsityPattern) -> float:
+    row, column = longest(pattern)
+    columns = Coloring("column", np.asarray([row - 1]), None)
+    return min(pass_work(core, columns), pass_work(core, Coloring("row", None, np.asarray([column - 1]))))
 
 
 def _best_candidate(
@@ -140,8 +138,8 @@ def _candidate(
     count = count_contributions(found, tail.pattern, head.pattern)
     if count > _MAX_CONTRIBUTIONS_PER_ENTRY * max(1, pattern.nnz):
         return None
-    gathers = _GATHER * max(count, pattern.nnz)
-    if best is not None and _fewest_colors(found) * core.work + gathers >= _GAIN * best.work:
+    gathers = gather_work(count, pattern)
+    if best is not None and _least_pass_work(core, found) + gathers >= _GAIN * best.work:
         return None
     coloring = choose_coloring(found, abstract(core.inputs), abstract(core.jaxpr.outvars))
     work = pass_work(core, coloring) + gathers

@@ -25,7 +25,7 @@ _UNROLLED = 4
 # Griewank and Walther, "Evaluating Derivatives" (2008), chapters 3 and 4.
 VJP_WEIGHT = 1.5
 # Rows and columns that are both longer than this call for a bidirectional colouring.
-_ARROW = 64
+_ARROW = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def choose_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Se
     """The cheapest colouring whose passes are defined: VJPs need all leaves real or all leaves complex."""
     if _is_mixed(inputs, outputs):
         return color(pattern, "column")
-    longest_row, longest_column = _longest(pattern)
+    longest_row, longest_column = longest(pattern)
     if longest_row > _ARROW and longest_column > _ARROW:
         return best_coloring(pattern)
     bounds: list[tuple[float, Partition]] = [(longest_row, "column"), (VJP_WEIGHT * longest_column, "row")]
@@ -118,14 +118,14 @@ def coloring_cost(coloring: Coloring) -> float:
 
 def quick_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Sequence[Any]) -> Coloring:
     """A colouring by one greedy pass, for values that are computed once: a few colours more cost less than a search."""
-    longest_row, longest_column = _longest(pattern)
+    longest_row, longest_column = longest(pattern)
     if min(longest_row, longest_column) > _ARROW:
         return choose_coloring(pattern, inputs, outputs)
     by_columns = _is_mixed(inputs, outputs) or longest_row <= 2 * longest_column
     return color(pattern, "column" if by_columns else "row", order="natural")
 
 
-def _longest(pattern: SparsityPattern) -> tuple[int, int]:
+def longest(pattern: SparsityPattern) -> tuple[int, int]:
     """Most entries in a row, and in a column."""
     rows, columns = np.diff(pattern.indptr), np.bincount(pattern.indices, minlength=1)
     return int(rows.max(initial=0)), int(columns.max(initial=0))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsesolve.coloring import Coloring
-from sparsesolve.jacobian._compress import VJP_WEIGHT, Passes, entry_addresses
+from sparsesolve.jacobian._compress import Passes, entry_addresses
 from sparsesolve.jacobian._contributions import Contributions
 from sparsesolve.jacobian._decompress import Layout, decompress, plan_layout, source_tables, take, weight_tables
 from sparsesolve.jacobian._linear_map import LinearMap
@@ -183,10 +183,19 @@ def make_passes(core: Piece, coloring: Coloring, dtype: Any, chunk: int | None) 
 
 
 def pass_work(core: Piece, coloring: Coloring) -> float:
-    """Estimated cost of the passes, in elements written (a VJP counts `VJP_WEIGHT` JVPs)."""
+    """Estimated nanoseconds of the passes on one CPU core.
+
+    Fitted to measurements of stencils and finite elements at 1e5 unknowns: an equation of a JVP is fused with its
+    neighbours and costs 0.4 ns an element, one of a VJP 1.5; compressed values are written at 1 ns an element.
+    """
     outputs, inputs = (sum(size(v) for v in leaves) for leaves in (core.jaxpr.outvars, core.inputs))
-    forward = coloring.num_column_colors * (core.work + outputs)
-    return forward + coloring.num_row_colors * (VJP_WEIGHT * core.work + inputs)
+    forward = coloring.num_column_colors * (0.4 * core.work + outputs)
+    return forward + coloring.num_row_colors * (1.5 * core.work + inputs)
+
+
+def gather_work(num_contributions: int, pattern: SparsityPattern) -> float:
+    """Estimated nanoseconds of the decompression: a weighted contribution takes 3, an entry 1."""
+    return 3.0 * num_contributions + pattern.nnz
 
 
 def abstract(variables: Sequence[Any]) -> tuple[Any, ...]:

@@ -48,12 +48,13 @@ def verify_plan(
     if plan.pattern.shape[0] == 0 or plan.pattern.shape[1] == 0:
         return
     rng = np.random.default_rng(_SEED)
+    tolerance = max(float(jnp.finfo(dtype).eps) for dtype in (*inputs.dtypes, *outputs.dtypes)) ** 0.5
     derivative = _directional_derivative(plan, arguments, outputs)
     for probe in range(_NUM_PROBES):
         point = arguments.unknowns if probe == 0 else _near(arguments.unknowns, rng)
         direction = _random(arguments.unknowns, rng)
         data = run(_at(arguments, point))
-        row = _worst_row(plan.pattern, data, _flatten(direction), derivative(point, direction))
+        row = _worst_row(plan.pattern, data, _flatten(direction), derivative(point, direction), tolerance)
         if row is not None:
             at_point = functools.partial(derivative, point)
             raise ValueError(_explanation(plan.pattern, row, inputs, outputs, at_point, direction, caller))
@@ -78,16 +79,18 @@ def _directional_derivative(plan: Plan, arguments: Arguments, outputs: Structure
     return derivative
 
 
-def _worst_row(pattern: SparsityPattern, data: np.ndarray, direction: np.ndarray, exact: np.ndarray) -> int | None:
+def _worst_row(
+    pattern: SparsityPattern, data: np.ndarray, direction: np.ndarray, exact: np.ndarray, tolerance: float
+) -> int | None:
     """The row where `J v` and the exact product disagree most, if beyond rounding."""
-    products = data * direction[pattern.indices]
+    with np.errstate(all="ignore"):
+        products = data * direction[pattern.indices]
     ours = _row_sums(pattern, products)
     scale = _row_sums(pattern, np.abs(products)) + np.abs(exact)
-    finite = np.isfinite(ours) & np.isfinite(exact) & (scale > 0)
+    # Where a value is not finite, the point lies at the edge of the domain: no verdict there.
+    finite = np.isfinite(ours) & np.isfinite(exact) & np.isfinite(scale) & (scale > 0)
     error = np.zeros(exact.shape, np.float64)
-    error[finite] = np.abs(ours - exact)[finite] / scale[finite]
-    # Where only one of the two is finite, the point lies at the edge of the domain: no verdict there.
-    tolerance = float(np.finfo(data.dtype).eps) ** 0.5
+    error[finite] = np.abs(ours[finite] - exact[finite]) / scale[finite]
     return int(np.argmax(error)) if error.max(initial=0.0) > tolerance else None
 
 
