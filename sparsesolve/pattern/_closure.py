@@ -11,19 +11,11 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from sparsesolve.pattern._dependence import (
-    MAX_PRODUCT,
-    Dependence,
-    apply,
-    boolean_csr,
-    group_union,
-    selection,
-    shared_row,
-    take,
-)
+from sparsesolve.pattern._dependence import CSR, MAX_PRODUCT, Dependence, boolean_csr, selection, shared_row
+from sparsesolve.pattern._operations import apply, group_union, take
 
 
-def closure(step: scipy.sparse.csr_matrix, start: Dependence | None) -> Dependence | None:
+def closure(step: CSR, start: Dependence | None) -> Dependence | None:
     """Dependence of every element after any number of steps, 0 included. `start` is one-dimensional."""
     if start is None or step.nnz == 0:
         return start
@@ -42,7 +34,7 @@ def closure(step: scipy.sparse.csr_matrix, start: Dependence | None) -> Dependen
     return take(merged, labels)
 
 
-def _transitive(reach: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix | None:
+def _transitive(reach: CSR) -> CSR:
     """Closure of a reflexive boolean matrix by squaring; `None` if it would be too large."""
     while True:
         if int(np.diff(reach.indptr)[reach.indices].sum()) > MAX_PRODUCT:

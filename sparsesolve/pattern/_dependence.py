@@ -15,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -29,13 +30,15 @@ MAX_SPREAD = 256
 MAX_PRODUCT = 2**28
 _CHUNK = 2**18
 
+CSR = Any  # a boolean scipy.sparse.csr_matrix (SciPy has no type information)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Term:
     """`map[e]` is the row of `table` whose columns element `e` depends on; the identity table is `None`."""
 
     map: np.ndarray
-    table: scipy.sparse.csr_matrix | None = None
+    table: CSR = None
 
     def moved(self, positions: np.ndarray) -> Term:
         return Term(positions, self.table)
@@ -72,7 +75,7 @@ def columns(shape: tuple[int, ...], offset: int, num_columns: int) -> Dependence
     return Dependence(tuple(shape), (Term(numbers),), num_columns, 1)
 
 
-def from_table(table: scipy.sparse.csr_matrix, positions: np.ndarray) -> Dependence | None:
+def from_table(table: CSR, positions: np.ndarray) -> Dependence | None:
     """Element `e` depends on the columns in row `positions[e]` of a boolean CSR matrix."""
     return simplify(positions.shape, [Term(positions.astype(np.int32, copy=False), table)], table.shape[1])
 
@@ -120,7 +123,7 @@ def _sample(size: int) -> np.ndarray:
     return np.linspace(0, size - 1, min(size, 64)).astype(np.intp)
 
 
-def _sorted_rows(terms: Sequence[Term], size: int) -> tuple[np.ndarray, np.ndarray]:
+def sorted_rows(terms: Sequence[Term], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of columns of each element and the columns themselves, increasing, without duplicates."""
     flats = [term.map.reshape(-1) for term in terms]
     counts, values = [], []
@@ -136,7 +139,7 @@ def _sorted_rows(terms: Sequence[Term], size: int) -> tuple[np.ndarray, np.ndarr
 
 def _irredundant(shape: tuple[int, ...], terms: Sequence[Term], num_columns: int) -> list[Term]:
     size = math.prod(shape)
-    counts, values = _sorted_rows(terms, size)
+    counts, values = sorted_rows(terms, size)
     starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     width = int(counts.max(initial=0))
     if width > MAX_TERMS:
@@ -150,19 +153,19 @@ def _irredundant(shape: tuple[int, ...], terms: Sequence[Term], num_columns: int
     return out
 
 
-def boolean_csr(indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+def boolean_csr(indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> CSR:
     """A boolean CSR matrix with every stored entry true (boolean products are unions, they cannot overflow)."""
     return scipy.sparse.csr_matrix((np.ones(len(indices), np.bool_), indices, indptr), shape=shape)
 
 
-def selection(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+def selection(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> CSR:
     """A boolean CSR matrix from coordinates; duplicates are merged."""
     matrix = scipy.sparse.csr_matrix((np.ones(len(rows), np.bool_), (rows, cols)), shape=shape)
     matrix.sum_duplicates()
     return matrix
 
 
-def _pick_rows(table: scipy.sparse.csr_matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+def pick_rows(table: CSR, rows: np.ndarray) -> CSR:
     """Rows of a CSR matrix, an empty one where `rows` is -1."""
     valid = rows >= 0
     safe = np.where(valid, rows, 0)
@@ -173,18 +176,18 @@ def _pick_rows(table: scipy.sparse.csr_matrix, rows: np.ndarray) -> scipy.sparse
     return boolean_csr(table.indices[source], indptr, (len(rows), table.shape[1]))
 
 
-def _rows_of(dependence: Dependence) -> scipy.sparse.csr_matrix:
+def _rows_of(dependence: Dependence) -> CSR:
     """The dependence as one boolean CSR matrix, a row an element."""
     size, n = dependence.size, dependence.num_columns
     if row_bound(dependence) > 8 * MAX_PRODUCT:
         dense = shared_row([dependence], (size,))
         assert dense is not None
-        return _pick_rows(dense.terms[0].table, np.zeros(size, np.int32))
+        return pick_rows(dense.terms[0].table, np.zeros(size, np.int32))
     parts = []
     if identity := dependence.identity_terms:
-        counts, values = _sorted_rows(identity, size)
+        counts, values = sorted_rows(identity, size)
         parts.append(boolean_csr(values, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), (size, n)))
-    parts += [_pick_rows(term.table, term.map.reshape(-1)) for term in dependence.table_terms]
+    parts += [pick_rows(term.table, term.map.reshape(-1)) for term in dependence.table_terms]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -206,194 +209,12 @@ def to_csr(dependence: Dependence | None, size: int, num_columns: int) -> tuple[
     if dependence is None:
         return np.zeros(size + 1, np.int64), np.zeros(0, np.int32)
     if not dependence.table_terms:
-        counts, values = _sorted_rows(dependence.terms, size)
+        counts, values = sorted_rows(dependence.terms, size)
         return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), values
     matrix = _rows_of(dependence)
     matrix.sum_duplicates()
     matrix.sort_indices()
     return matrix.indptr, matrix.indices
-
-
-def move(
-    dependence: Dependence | None, rearrange: Callable[[np.ndarray], np.ndarray], shape: Sequence[int] | None = None
-) -> Dependence | None:
-    """Moves elements: `rearrange` acts on each map as the operation acts on the array (may also insert -1)."""
-    if dependence is None:
-        return None
-    terms = [term.moved(rearrange(term.map)) for term in dependence.terms]
-    shape = terms[0].map.shape if shape is None else tuple(shape)
-    return simplify(shape, terms, dependence.num_columns, dependence.irredundant)
-
-
-def take(dependence: Dependence | None, positions: np.ndarray) -> Dependence | None:
-    """Element `e` of the result is element `positions[e]` (raveled) of the operand, or nothing where -1."""
-    if dependence is None:
-        return None
-    outside = positions < 0
-    missing = bool(outside.any())
-
-    def pick(array: np.ndarray) -> np.ndarray:
-        picked = array.reshape(-1)[positions]
-        return np.where(outside, np.int32(-1), picked) if missing else picked
-
-    if dependence.size == 0:
-        return None
-    return move(dependence, pick, positions.shape)
-
-
-def mask(dependence: Dependence | None, keep: np.ndarray) -> Dependence | None:
-    """Drops the dependence of the elements where `keep` is false."""
-    return move(dependence, lambda array: np.where(keep, array, np.int32(-1)))
-
-
-def union(dependences: Iterable[Dependence | None], shape: Sequence[int]) -> Dependence | None:
-    """Each element depends on what any operand's element depends on; operands broadcast to `shape`."""
-    shape = tuple(shape)
-    present = [d for d in dependences if d is not None]
-    if not present:
-        return None
-    if len(present) == 1 and present[0].shape == shape:
-        return present[0]
-    terms = [
-        term if term.map.shape == shape else term.moved(np.broadcast_to(term.map, shape))
-        for d in present
-        for term in d.terms
-    ]
-    return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
-
-
-def _aligned(dependences: Dependences) -> list[tuple[scipy.sparse.csr_matrix | None, list[np.ndarray | None]]]:
-    """The k-th terms of several arrays side by side, all tables stacked into one: `(table, a map or None per array)`."""
-    tables: dict[int, tuple[scipy.sparse.csr_matrix, int]] = {}
-    rows = 0
-    for d in dependences:
-        for term in () if d is None else d.terms:
-            if term.table is not None and id(term.table) not in tables:
-                tables[id(term.table)] = (term.table, rows)
-                rows += term.table.shape[0]
-    stacked = [table for table, _ in tables.values()]
-    table = stacked[0] if len(stacked) == 1 else scipy.sparse.vstack(stacked, "csr") if stacked else None
-    identity: list[list[np.ndarray]] = []
-    others: list[list[np.ndarray]] = []
-    for d in dependences:
-        terms = () if d is None else d.terms
-        identity.append([term.map for term in terms if term.table is None])
-        others.append([_shifted(term.map, tables[id(term.table)][1]) for term in terms if term.table is not None])
-    out = []
-    for lists, source in ((identity, None), (others, table)):
-        for rank in range(max(map(len, lists), default=0)):
-            out.append((source, [maps[rank] if rank < len(maps) else None for maps in lists]))
-    return out
-
-
-def _shifted(positions: np.ndarray, offset: int) -> np.ndarray:
-    return positions if offset == 0 else np.where(positions >= 0, positions + np.int32(offset), np.int32(-1))
-
-
-def concatenate(dependences: Dependences, shapes: Sequence[tuple[int, ...]], axis: int) -> Dependence | None:
-    """Joins arrays along an axis; the k-th terms of the operands form the k-th term of the result."""
-    present = [d for d in dependences if d is not None]
-    if not present:
-        return None
-    terms = []
-    for table, maps in _aligned(dependences):
-        parts = [_or_nothing(a, shape) for a, shape in zip(maps, shapes, strict=True)]
-        terms.append(Term(np.concatenate(parts, axis), table))
-    shape = terms[0].map.shape
-    return simplify(shape, terms, present[0].num_columns, max(d.irredundant for d in present))
-
-
-def _or_nothing(positions: np.ndarray | None, shape: Sequence[int]) -> np.ndarray:
-    return np.broadcast_to(np.int32(-1), tuple(shape)) if positions is None else positions
-
-
-def overlay(base: Dependence | None, top: Dependence | None, covered: np.ndarray) -> Dependence | None:
-    """`top` where `covered`, `base` elsewhere. The k-th terms of both share a term, so overwriting adds none."""
-    present = [d for d in (base, top) if d is not None]
-    if not present:
-        return None
-    terms = [
-        Term(np.where(covered, _or_nothing(upper, covered.shape), _or_nothing(lower, covered.shape)), table)
-        for table, (lower, upper) in _aligned([base, top])
-    ]
-    return simplify(covered.shape, terms, present[0].num_columns, max(d.irredundant for d in present))
-
-
-def stack(dependences: Dependences, shape: tuple[int, ...], axis: int) -> Dependence | None:
-    """Joins arrays of one shape along a new axis."""
-    raised = [move(d, lambda array: np.expand_dims(array, axis)) for d in dependences]
-    wide = (*shape[:axis], 1, *shape[axis:])
-    return concatenate(raised, [wide] * len(raised), axis)
-
-
-def apply(dependence: Dependence | None, matrix: scipy.sparse.csr_matrix, shape: Sequence[int]) -> Dependence | None:
-    """Output element `i` unites the operand's elements in row `i` of a boolean CSR matrix: the product `P D`."""
-    if dependence is None or matrix.nnz == 0:
-        return None
-    shape, n = tuple(shape), dependence.num_columns
-    lengths = np.diff(matrix.indptr)
-    width = int(lengths.max(initial=0))
-    balanced = width * matrix.shape[0] <= 8 * matrix.nnz + 2**16
-    if balanced and width * len(dependence.terms) <= (8 if dependence.table_terms else MAX_SPREAD):
-        return _spread(dependence, matrix, lengths, width, shape)
-    total = None
-    for part in _as_tables(dependence):
-        flat = part.map.reshape(-1)[matrix.indices]
-        valid = flat >= 0
-        rows = np.repeat(np.arange(matrix.shape[0]), lengths)[valid]
-        left = selection(rows, flat[valid], (matrix.shape[0], part.table.shape[0]))
-        if int(np.diff(part.table.indptr)[left.indices].sum()) > MAX_PRODUCT:
-            return shared_row([dependence], shape)
-        product = left @ part.table
-        total = product if total is None else total + product
-    if total is None:
-        return None
-    return from_table(scipy.sparse.csr_matrix(total), np.arange(matrix.shape[0], dtype=np.int32).reshape(shape))
-
-
-def _spread(
-    dependence: Dependence, matrix: scipy.sparse.csr_matrix, lengths: np.ndarray, width: int, shape: tuple[int, ...]
-) -> Dependence | None:
-    """The product by rank within the row: member r of every group makes one term."""
-    flats = [(term, term.map.reshape(-1)) for term in dependence.terms]
-    last = max(matrix.nnz - 1, 0)
-    terms = []
-    for rank in range(width):
-        member = matrix.indices[np.minimum(matrix.indptr[:-1] + rank, last)]
-        present = lengths > rank
-        whole = bool(present.all())
-        for term, flat in flats:
-            picked = flat[member]
-            terms.append(term.moved((picked if whole else np.where(present, picked, np.int32(-1))).reshape(shape)))
-    return simplify(shape, terms, dependence.num_columns, dependence.irredundant)
-
-
-def _as_tables(dependence: Dependence) -> list[Term]:
-    """The terms with explicit tables only; the identity terms become one table with a row an element."""
-    out = dependence.table_terms
-    if identity := dependence.identity_terms:
-        size, n = dependence.size, dependence.num_columns
-        counts, values = _sorted_rows(identity, size)
-        table = boolean_csr(values, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), (size, n))
-        out.append(Term(np.arange(size, dtype=np.int32), table))
-    return out
-
-
-def group_union(dependence: Dependence | None, groups: np.ndarray, shape: Sequence[int]) -> Dependence | None:
-    """Output element `g` unites the operand's elements with `groups == g`; those with -1 are dropped."""
-    if dependence is None:
-        return None
-    count = math.prod(shape)
-    groups = groups.reshape(-1)
-    members = np.flatnonzero(groups >= 0)
-    single = np.full(count, -1)
-    single[groups[members]] = members
-    if np.array_equal(single[groups[members]], members):  # no group has two members
-        return take(dependence, single.reshape(shape))
-    order = np.argsort(groups, kind="stable")
-    order = order[np.searchsorted(groups[order], 0) :]
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(groups[order], minlength=count))])
-    return apply(dependence, boolean_csr(order, indptr, (count, dependence.size)), shape)
 
 
 def shared_row(dependences: Iterable[Dependence | None], shape: Sequence[int]) -> Dependence | None:
@@ -406,7 +227,7 @@ def shared_row(dependences: Iterable[Dependence | None], shape: Sequence[int]) -
     for d in present:
         for term in d.terms:
             rows = np.unique(term.map[term.map >= 0])
-            used[rows if term.table is None else _pick_rows(term.table, rows).indices] = True
+            used[rows if term.table is None else pick_rows(term.table, rows).indices] = True
     cols = np.flatnonzero(used).astype(np.int32)
     table = boolean_csr(cols, np.array([0, cols.size]), (1, n))
     return from_table(table, np.broadcast_to(np.int32(0), tuple(shape)))

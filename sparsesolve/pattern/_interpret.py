@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, shared_row, union
+from sparsesolve.pattern._dependence import Dependence, shared_row
 from sparsesolve.pattern._equation import RULES, TRANSPARENT, Equation, Knowledge, Walk, inner_jaxpr
 from sparsesolve.pattern._fold import fold
 from sparsesolve.pattern._known import Columns, Known
+from sparsesolve.pattern._operations import union
 from sparsesolve.pattern._plan import Plan, Step, known_constant, literal as _literal
 from sparsesolve.pattern._warnings import Notes
 from sparsesolve.pattern._zeros import masks

@@ -77,7 +77,7 @@ class SparsityPattern:
     @classmethod
     def from_scipy(cls, matrix: Any) -> SparsityPattern:
         """From any SciPy sparse matrix or array. Stored zeros count as entries."""
-        csr = scipy.sparse.csr_matrix(matrix, copy=True)
+        csr: Any = scipy.sparse.csr_matrix(matrix, copy=True)
         csr.sum_duplicates()
         csr.sort_indices()
         return cls(csr.indptr, csr.indices, csr.shape)
@@ -88,7 +88,8 @@ class SparsityPattern:
         array = np.asarray(matrix)
         if array.ndim != 2:
             raise ValueError(f"from_dense needs a two-dimensional array, got shape {array.shape}.")
-        return cls.from_coo(*np.nonzero(array != 0), array.shape)
+        rows, cols = np.nonzero(array != 0)
+        return cls.from_coo(rows, cols, (array.shape[0], array.shape[1]))
 
     @property
     def nnz(self) -> int:
@@ -109,15 +110,16 @@ class SparsityPattern:
     def digest(self) -> bytes:
         """Sixteen bytes that identify shape and entries."""
         digest = hashlib.blake2b(repr(self.shape).encode(), digest_size=16)
-        digest.update(self.indptr)
-        digest.update(self.indices)
+        digest.update(self.indptr.data)
+        digest.update(self.indices.data)
         return digest.digest()
 
     @functools.cached_property
     def _transposed(self) -> tuple[SparsityPattern, np.ndarray]:
         order = scipy.sparse.csr_matrix((np.arange(self.nnz), self.indices, self.indptr), shape=self.shape).tocsc()
+        m, n = self.shape
         pattern = SparsityPattern(
-            order.indptr, order.indices, self.shape[::-1], column_shapes=self.row_shapes, row_shapes=self.column_shapes
+            order.indptr, order.indices, (n, m), column_shapes=self.row_shapes, row_shapes=self.column_shapes
         )
         return pattern, _frozen(order.data)
 

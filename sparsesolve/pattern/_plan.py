@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.core
 import jax.extend.core as jex
 import numpy as np
 

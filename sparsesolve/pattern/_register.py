@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse
 
 from sparsesolve.pattern._convert import as_pattern
-from sparsesolve.pattern._dependence import Dependence, apply, shared_row, union
+from sparsesolve.pattern._dependence import Dependence, shared_row
 from sparsesolve.pattern._equation import RULES, Equation
+from sparsesolve.pattern._operations import apply, union
 
 
 def register_sparsity_rule(primitive: Any, rule: Callable[..., Any]) -> None:
@@ -75,7 +76,9 @@ def _block(block: Any, dep: Dependence | None, shape: tuple[int, ...]) -> Depend
             return union([dep], shape)
         if block == "dense":
             return shared_row([dep], shape)
-        raise ValueError(f"a sparsity rule returned the block {block!r}; write None, 'elementwise', 'dense' or a matrix")
+        raise ValueError(
+            f"a sparsity rule returned the block {block!r}; write None, 'elementwise', 'dense' or a matrix"
+        )
     pattern = as_pattern(block, (math.prod(shape), dep.size))
     matrix = scipy.sparse.csr_matrix((np.ones(pattern.nnz, np.bool_), pattern.indices, pattern.indptr), pattern.shape)
     return apply(dep, matrix, shape)

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import scipy.sparse
 
 from sparsesolve.pattern._closure import closure
-from sparsesolve.pattern._dependence import (
-    Dependence,
-    apply,
-    boolean_csr,
-    columns,
-    concatenate,
-    move,
-    take,
-    to_csr,
-    union,
-)
+from sparsesolve.pattern._dependence import CSR, Dependence, boolean_csr, columns, to_csr
 from sparsesolve.pattern._equation import Equation, Walk, rule
+from sparsesolve.pattern._operations import apply, concatenate, move, take, union
 
 _JAXPRS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee")
 
 
-def flat(dependences: list[Dependence | None], shapes: list[tuple[int, ...]]) -> Dependence | None:
+def flat(dependences: Sequence[Dependence | None], shapes: Sequence[tuple[int, ...]]) -> Dependence | None:
     """The concatenation of the raveled arrays."""
     sizes = [(math.prod(shape),) for shape in shapes]
     return concatenate([move(d, np.ravel, s) for d, s in zip(dependences, sizes, strict=True)], sizes, 0)
 
 
-def unflat(dependence: Dependence | None, shapes: list[tuple[int, ...]]) -> list[Dependence | None]:
+def unflat(dependence: Dependence | None, shapes: Sequence[tuple[int, ...]]) -> list[Dependence | None]:
     """The arrays whose raveled concatenation this is."""
     out, start = [], 0
     for shape in shapes:
@@ -43,8 +34,12 @@ def unflat(dependence: Dependence | None, shapes: list[tuple[int, ...]]) -> list
 
 
 def step_matrix(
-    walk: Walk, jaxpr: Any, knowns: list, inputs: list[tuple[int, ...] | None], out_shapes: list[tuple[int, ...]]
-) -> scipy.sparse.csr_matrix:
+    walk: Walk,
+    jaxpr: Any,
+    knowns: Sequence[Any],
+    inputs: Sequence[tuple[int, ...] | None],
+    out_shapes: Sequence[tuple[int, ...]],
+) -> CSR:
     """The boolean matrix of a jaxpr: rows its raveled outputs, columns those raveled inputs whose shape is given."""
     total = sum(math.prod(shape) for shape in inputs if shape is not None)
     child = walk.child(total)
@@ -86,7 +81,7 @@ def custom_lin(equation: Equation) -> list[Dependence | None]:
         raise ValueError(f"the backward rule returns shapes {shapes} for inputs of shapes {inputs}")
     knowns = [*equation.knowns[:num_res], *[None] * len(cotangents)]
     matrix = step_matrix(equation.walk, backward, knowns, [None] * num_res + equation.out_shapes, inputs)
-    transposed = scipy.sparse.csr_matrix(matrix.T)
+    transposed = matrix.T.tocsr()
     tangents = flat(list(equation.deps[num_res:]), inputs)
     return unflat(apply(tangents, transposed, (transposed.shape[0],)), equation.out_shapes)
 

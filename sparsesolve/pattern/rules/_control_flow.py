@@ -10,9 +10,10 @@ import jax.extend.core as jex
 import numpy as np
 
 from sparsesolve.pattern._closure import closure
-from sparsesolve.pattern._dependence import Dependence, columns, group_union, move, stack, union
+from sparsesolve.pattern._dependence import Dependence, columns
 from sparsesolve.pattern._equation import Equation, Knowledge, inner_jaxpr, rule
 from sparsesolve.pattern._known import Known
+from sparsesolve.pattern._operations import group_union, move, stack, union
 from sparsesolve.pattern.rules._calls import flat, step_matrix, unflat
 
 Deps = list["Dependence | None"]
@@ -46,7 +47,7 @@ def _closed_loop(equation: Equation, body: Any, consts: int, carry: Deps, shapes
     live = [dep is not None for dep in start]
     while True:  # only carries that depend on anything need columns of their own
         inputs = [shape if flag else None for shape, flag in zip(shapes, live, strict=True)]
-        deps = [None] * consts + inputs + [None] * len(extra)
+        deps = [*[None] * consts, *inputs, *[None] * len(extra)]
         reached = _reached(equation, body, deps, knowns, len(shapes))
         grown = [a or b for a, b in zip(live, reached, strict=True)]
         if grown == live:
@@ -62,7 +63,9 @@ def _closed_loop(equation: Equation, body: Any, consts: int, carry: Deps, shapes
 
 def _reached(equation: Equation, body: Any, inputs: list, knowns: list, count: int) -> list[bool]:
     child = equation.walk.child(1)
-    deps = [None if s is None else move(columns((1,), 0, 1), lambda a, s=s: np.broadcast_to(a[0], s), s) for s in inputs]
+    deps = [
+        None if s is None else move(columns((1,), 0, 1), lambda a, s=s: np.broadcast_to(a[0], s), s) for s in inputs
+    ]
     outs, _ = child.run(body, deps, knowns)
     return [dep is not None for dep in outs[:count]]
 

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, apply, move, selection, shared_row, union
+from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection, shared_row
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import apply, move, union
 from sparsesolve.pattern.rules._reduction import window_positions
 
 
@@ -37,7 +38,9 @@ def convolution(equation: Equation) -> list[Dependence | None]:
         kernel = equation.nonzero(1)
         nonzero = np.ones(rhs_shape, np.bool_) if kernel is None else np.transpose(kernel, rhs_spec)
         canonical = move(lhs, lambda a: np.transpose(a, lhs_spec))
-        parts.append(_from_input(canonical, nonzero, places, out_shape, p["feature_group_count"], p["batch_group_count"]))
+        parts.append(
+            _from_input(canonical, nonzero, places, out_shape, p["feature_group_count"], p["batch_group_count"])
+        )
     if rhs is not None:
         canonical = move(rhs, lambda a: np.transpose(a, rhs_spec))
         parts.append(_from_kernel(canonical, places, out_shape))
@@ -50,7 +53,12 @@ def _specs(numbers: object) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int
 
 
 def _from_input(
-    lhs: Dependence | None, nonzero: np.ndarray, places: np.ndarray, out_shape: tuple[int, ...], groups: int, batches: int
+    lhs: Dependence | None,
+    nonzero: np.ndarray,
+    places: np.ndarray,
+    out_shape: tuple[int, ...],
+    groups: int,
+    batches: int,
 ) -> Dependence | None:
     if lhs is None:
         return None
@@ -82,5 +90,7 @@ def _from_kernel(rhs: Dependence | None, places: np.ndarray, out_shape: tuple[in
     o, i = np.arange(outputs)[:, None, None], np.arange(inputs)[None, :, None]
     rows = np.broadcast_to(o * spatial + at_s, (outputs, inputs, at_s.size))
     cols = (o * inputs + i) * taps + at_k
-    out = apply(rhs, selection(rows.reshape(-1), cols.reshape(-1), (outputs * spatial, rhs.size)), (outputs, *out_shape[2:]))
+    out = apply(
+        rhs, selection(rows.reshape(-1), cols.reshape(-1), (outputs * spatial, rhs.size)), (outputs, *out_shape[2:])
+    )
     return move(out, lambda a: np.broadcast_to(a[None], out_shape))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, mask, move, overlay, union
+from sparsesolve.pattern._dependence import Dependence
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import mask, move, overlay, union
 
 _UNION = """
 abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clz complex conj copy copy_p cos

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import Dependence, group_union, overlay, shared_row, take, union
+from sparsesolve.pattern._dependence import Dependence, shared_row
 from sparsesolve.pattern._equation import Equation, rule
 from sparsesolve.pattern._known import Columns
+from sparsesolve.pattern._operations import group_union, overlay, take, union
 from sparsesolve.pattern.rules._reduction import dense_along
 
 Starts = list["np.ndarray | None"]

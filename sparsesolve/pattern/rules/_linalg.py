@@ -7,18 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import (
-    MAX_PRODUCT,
-    Dependence,
-    apply,
-    group_union,
-    move,
-    selection,
-    shared_row,
-    take,
-    union,
-)
+from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection, shared_row
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import apply, group_union, move, take, union
 from sparsesolve.pattern.rules._reduction import along_axis, dense_along
 
 
@@ -44,26 +35,27 @@ def _product(
     nb = math.prod(shape[a] for a in batch[side])
     nk = math.prod(shape[a] for a in contract[side])
     nf, no = math.prod(shape[a] for a in free), math.prod(other[a] for a in free_other)
-    dep = move(dep, lambda a: np.transpose(a, [*batch[side], *contract[side], *free]).reshape(nb, nk, nf), (nb, nk, nf))
-    b, f, o = np.arange(nb)[:, None, None], np.arange(nf)[None, :, None], np.arange(no)[None, None, :]
+    order = [*batch[side], *contract[side], *free]
+    inputs = move(dep, lambda a: np.transpose(a, order).reshape(nb, nk, nf), (nb, nk, nf))
     nonzero = None
     if factor is not None:
         nonzero = np.transpose(factor, [*batch[1 - side], *contract[1 - side], *free_other]).reshape(nb, nk, no)
     if nonzero is None or int(nonzero.sum()) * nf > MAX_PRODUCT:
         groups = np.broadcast_to(np.arange(nb)[:, None, None] * nf + np.arange(nf)[None, None, :], (nb, nk, nf))
-        out = take(group_union(dep, groups, (nb * nf,)), np.broadcast_to(b * nf + f, (nb, nf, no)))
+        united = group_union(inputs, groups, (nb, nf, 1))
+        out = move(united, lambda a: np.broadcast_to(a, (nb, nf, no)))
     else:
         at_b, at_k, at_o = (a[:, None] for a in np.nonzero(nonzero))
         inner = np.arange(nf)[None, :]
         rows, cols = (at_b * nf + inner) * no + at_o, (at_b * nk + at_k) * nf + inner
         matrix = selection(rows.reshape(-1), cols.reshape(-1), (nb * nf * no, nb * nk * nf))
-        out = apply(dep, matrix, (nb, nf, no))
-    order = (0, 1, 2) if side == 0 else (0, 2, 1)
-    return move(out, lambda a: np.transpose(a, order).reshape(equation.out_shapes[0]), equation.out_shapes[0])
+        out = apply(inputs, matrix, (nb, nf, no))
+    back = (0, 1, 2) if side == 0 else (0, 2, 1)
+    return move(out, lambda a: np.transpose(a, back).reshape(equation.out_shapes[0]), equation.out_shapes[0])
 
 
 def batched_dense(
-    deps: Sequence[Dependence | None], ranks: Sequence[int], out_shapes: Sequence[tuple[int, ...]], batch: int
+    deps: Sequence[Dependence | None], out_shapes: Sequence[tuple[int, ...]], batch: int
 ) -> list[Dependence | None]:
     """Every output element depends on all input elements of its own batch entry (the first `batch` axes)."""
     present = [dep for dep in deps if dep is not None]
@@ -88,11 +80,10 @@ def batched_dense(
 )
 def factorization(equation: Equation) -> list[Dependence | None]:
     """Small matrices in batches: dense within a matrix, nothing between them."""
-    base = 0 if equation.name == "spsolve" else len(equation.in_shapes[0]) - 2
-    if equation.name == "cholesky_update":
-        base = 0
-    outs = batched_dense(equation.deps, [], equation.out_shapes, max(base, 0))
-    return [None if np.dtype(v.aval.dtype).kind in "biu" else out for v, out in zip(equation.eqn.outvars, outs)]
+    batch = max(len(equation.in_shapes[0]) - 2, 0)
+    outs = batched_dense(equation.deps, equation.out_shapes, batch)
+    integer = [np.dtype(v.aval.dtype).kind in "biu" for v in equation.eqn.outvars]
+    return [None if flag else out for flag, out in zip(integer, outs, strict=True)]
 
 
 @rule("fft")
@@ -100,7 +91,7 @@ def fft(equation: Equation) -> list[Dependence | None]:
     """Dense along the transformed (last) axes only."""
     (shape,), (out,) = equation.in_shapes, equation.out_shapes
     batch = len(shape) - len(equation.params["fft_lengths"])
-    return batched_dense(equation.deps, [], [out], batch)
+    return batched_dense(equation.deps, [out], batch)
 
 
 @rule("triangular_solve")
@@ -113,7 +104,7 @@ def triangular_solve(equation: Equation) -> list[Dependence | None]:
     lower = p["lower"] != bool(p["transpose_a"]) if p["left_side"] else p["lower"] == bool(p["transpose_a"])
     below = np.tri(n, dtype=np.bool_) if n * n <= MAX_PRODUCT else np.ones((1, 1), np.bool_)
     from_rhs = along_axis(equation, 1, below if lower else below.T, axis)
-    from_matrix = None if matrix is None else batched_dense([matrix], [], [shape], len(shape) - 2)[0]
+    from_matrix = None if matrix is None else batched_dense([matrix], [shape], len(shape) - 2)[0]
     return [union([from_rhs, from_matrix], shape)]
 
 
@@ -124,5 +115,5 @@ def tridiagonal_solve(equation: Equation) -> list[Dependence | None]:
     batch = len(shape) - 2
     from_rhs = dense_along(equation.deps[3], (batch,))
     diagonals = [dep for dep in equation.deps[:3] if dep is not None]
-    from_matrix = batched_dense(diagonals, [], [shape], batch)[0] if diagonals else None
+    from_matrix = batched_dense(diagonals, [shape], batch)[0] if diagonals else None
     return [union([from_rhs, from_matrix], shape)]

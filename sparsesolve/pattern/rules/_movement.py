@@ -7,8 +7,9 @@ import functools
 import numpy as np
 
 from sparsesolve.pattern import _fold
-from sparsesolve.pattern._dependence import Dependence, concatenate as join, move, stack as pile, take, union
+from sparsesolve.pattern._dependence import Dependence
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import concatenate as join, move, stack as pile, take, union
 
 
 @rule("reshape")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, apply, group_union, move, selection, take, union
+from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import apply, group_union, move, take, union
 
 
 def axis_groups(shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:

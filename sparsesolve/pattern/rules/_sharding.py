@@ -16,9 +16,10 @@ import jax.extend.core as jex
 import numpy as np
 from jax.extend.core.primitives import psum_p
 
-from sparsesolve.pattern._dependence import Dependence, move
+from sparsesolve.pattern._dependence import Dependence
 from sparsesolve.pattern._equation import Equation, inner_jaxpr, rule
 from sparsesolve.pattern._known import Known
+from sparsesolve.pattern._operations import move
 from sparsesolve.pattern.rules._reduction import reduce_axes
 
 
@@ -89,9 +90,7 @@ def shard_map(equation: Equation) -> list[Dependence | None]:
     function = jex.jaxpr_as_fun(body if hasattr(body, "consts") else jex.ClosedJaxpr(body, ()))
     for name in reversed(sizes):
         function = jax.vmap(function, axis_name=name)
-    avals = [
-        jax.ShapeDtypeStruct((*sizes.values(), *v.aval.shape), v.aval.dtype) for v in inner_jaxpr(body)[0].invars
-    ]
+    avals = [jax.ShapeDtypeStruct((*sizes.values(), *v.aval.shape), v.aval.dtype) for v in inner_jaxpr(body)[0].invars]
     mapped = jax.make_jaxpr(function)(*avals)
     deps = [move(d, lambda a, s=s: _split(a, s, sizes)) for d, s in zip(equation.deps, p["in_specs"], strict=True)]
     knowns = [

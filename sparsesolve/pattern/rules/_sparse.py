@@ -16,8 +16,9 @@ import jax.experimental.sparse as jsparse
 import numpy as np
 from jax import lax
 
-from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, apply, selection, shared_row, union
+from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection, shared_row
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._operations import apply, union
 
 _EXPANDED = """
 bcoo_dot_general_sampled bcoo_extract bcoo_fromdense bcoo_sort_indices bcoo_spdot_general bcoo_sum_duplicates
