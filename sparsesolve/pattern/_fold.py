@@ -118,10 +118,6 @@ def strided(start_indices: Any, limit_indices: Any, strides: Any) -> tuple[slice
     return tuple(slice(*triple) for triple in zip(start_indices, limit_indices, strides, strict=True))
 
 
-def _integer_pow(x: Any, *, y: int, **_: Any) -> Any:
-    return x**y if y >= 0 else np.nan  # negative powers: not exactly rounded, let XLA do it
-
-
 def _select_n(which: Any, *cases: Any, **_: Any) -> Any:
     if len(cases) == 2:
         return np.where(which, cases[1], cases[0])
@@ -142,7 +138,6 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "floor": lambda x, **_: np.floor(x),
     "ge": lambda x, y, **_: np.greater_equal(x, y),
     "gt": lambda x, y, **_: np.greater(x, y),
-    "integer_pow": _integer_pow,
     "iota": _iota,
     "le": lambda x, y, **_: np.less_equal(x, y),
     "lt": lambda x, y, **_: np.less(x, y),
@@ -153,11 +148,15 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "neg": lambda x, **_: np.negative(x),
     "not": lambda x, **_: np.invert(x),
     "or": lambda x, y, **_: np.bitwise_or(x, y),
+    "pcast": lambda x, **_: x,
+    "pvary": lambda x, **_: x,
     "reduce_and": lambda x, *, axes, **_: np.all(x, tuple(axes)),
     "reduce_or": lambda x, *, axes, **_: np.any(x, tuple(axes)),
     "reshape": reshape,
+    "reshard": lambda x, **_: x,
     "rev": lambda x, *, dimensions, **_: np.flip(x, dimensions),
     "select_n": _select_n,
+    "sharding_constraint": lambda x, **_: x,
     "slice": lambda x, *, start_indices, limit_indices, strides, **_: x[strided(start_indices, limit_indices, strides)],
     "square": lambda x, **_: np.square(x),
     "squeeze": lambda x, *, dimensions, **_: np.squeeze(x, tuple(dimensions)),

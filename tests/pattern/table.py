@@ -159,6 +159,7 @@ cases(
     gradient_of_cumsum=lambda x: jax.grad(lambda y: (jnp.cumsum(y, 1)[:, 1] ** 2).sum())(x),
 )
 
+
 # Both the choice and its tangent look into the window, which the pattern keeps apart: all pairs within a window.
 @case(3, 4, excess=12)
 def max_pool_gradient(x):

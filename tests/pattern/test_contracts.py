@@ -50,13 +50,20 @@ def test_scan_layout():
     eqn = equation("scan", lambda x: lax.scan(lambda c, a: (c * a * x[0], c), 1.0, x, reverse=True), X)
     assert scan_counts(eqn.params) == (1, 1)
     assert eqn.params["length"] == 4 and eqn.params["reverse"] is True
-    assert [v.aval.shape for v in eqn.invars] == [(4,), (), (4,)] or [v.aval.shape for v in eqn.invars] == [(), (), (4,)]
+    assert [v.aval.shape for v in eqn.invars] == [(4,), (), (4,)] or [v.aval.shape for v in eqn.invars] == [
+        (),
+        (),
+        (4,),
+    ]
     assert [v.aval.shape for v in eqn.outvars] == [(), (4,)]
 
 
 def test_while_layout_is_cond_body_carry():
     limit, factor = jnp.ones(2), jnp.ones(3)
-    f = lambda x: lax.while_loop(lambda c: c.sum() < (x[0] * limit).sum(), lambda c: c * (factor * x[1]).sum(), X)
+
+    def f(x):
+        return lax.while_loop(lambda c: c.sum() < (x[0] * limit).sum(), lambda c: c * (factor * x[1]).sum(), X)
+
     eqn = equation("while", f, X)
     num_cond, num_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
     assert len(eqn.invars) == num_cond + num_body + 1

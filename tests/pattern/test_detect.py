@@ -28,9 +28,7 @@ def test_argnums_has_aux_and_keywords():
         return (a[:count] * b[::-1] * scale if flip else b), {"note": "aux", "n": 3}
 
     pattern = detect_sparsity(f, jnp.ones(4), 3, jnp.ones(3), argnums=(2, 0), has_aux=True, scale=2.0, flip=True)
-    np.testing.assert_array_equal(
-        pattern.to_scipy().toarray(), np.hstack([np.eye(3, 4), np.fliplr(np.eye(3))])
-    )
+    np.testing.assert_array_equal(pattern.to_scipy().toarray(), np.hstack([np.eye(3, 4), np.fliplr(np.eye(3))]))
     only_b = detect_sparsity(f, jnp.ones(4), 3, jnp.ones(3), argnums=-1, has_aux=True, scale=2.0, flip=False)
     np.testing.assert_array_equal(only_b.to_scipy().toarray(), np.eye(3))
 
@@ -84,7 +82,9 @@ def test_too_dense_says_how_large_and_why():
 def test_large_dense_dependence_that_cancels_out_is_cheap():
     big = jax.ShapeDtypeStruct((200_000,), jnp.float64)
     assert detect_sparsity(lambda x: ((x - x.mean()) ** 2).sum(), big).nnz == 200_000
-    assert detect_sparsity(lambda x: jnp.cumsum(x / x.sum())[:1], jax.ShapeDtypeStruct((2000,), jnp.float64)).nnz == 2000
+    assert (
+        detect_sparsity(lambda x: jnp.cumsum(x / x.sum())[:1], jax.ShapeDtypeStruct((2000,), jnp.float64)).nnz == 2000
+    )
 
 
 def test_jaxpr_sparsity_with_known_inputs():
@@ -93,9 +93,7 @@ def test_jaxpr_sparsity_with_known_inputs():
     assert unknown.shape == (3, 5)
     assert unknown.nnz == 2 * 4 + 3
     known = jaxpr_sparsity(jaxpr, [False, True, True], [np.array([2, 0]), None, None])
-    np.testing.assert_array_equal(
-        known.to_scipy().toarray(), [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1], [1, 1, 1, 0, 0]]
-    )
+    np.testing.assert_array_equal(known.to_scipy().toarray(), [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1], [1, 1, 1, 0, 0]])
 
 
 def brusselator(size):

@@ -63,7 +63,9 @@ def test_unknowns_may_be_tracers():
 def test_detection_without_x64():
     with jax.enable_x64(False):
         order = jnp.array([2, 0, 1])
-        pattern = detect_sparsity(lambda x: x[order] * jnp.where(jnp.arange(3) % 2 == 0, 1.0, 0.0), np.ones(3, np.float32))
+        pattern = detect_sparsity(
+            lambda x: x[order] * jnp.where(jnp.arange(3) % 2 == 0, 1.0, 0.0), np.ones(3, np.float32)
+        )
     np.testing.assert_array_equal(pattern.to_scipy().toarray(), [[0, 0, 1], [0, 0, 0], [0, 1, 0]])
 
 

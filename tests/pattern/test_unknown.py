@@ -70,7 +70,9 @@ def test_warning_inside_calls_and_loops_names_the_line():
 def test_pallas_and_callbacks_are_dense_without_a_rule():
     @jax.custom_jvp
     def double(x):
-        return pl.pallas_call(lambda i, o: o.__setitem__(..., 2 * i[...]), out_shape=jax.ShapeDtypeStruct((6,), x.dtype))(x)
+        return pl.pallas_call(
+            lambda i, o: o.__setitem__(..., 2 * i[...]), out_shape=jax.ShapeDtypeStruct((6,), x.dtype)
+        )(x)
 
     double.defjvp(lambda p, t: (double(*p), double(*t)))
 
@@ -107,7 +109,10 @@ def test_registered_rule(restore, name):
 
 def test_rule_by_name_with_several_operands(restore):
     pair = linear_primitive("mystery_pair", outputs=2)
-    ad.primitive_jvps[pair] = lambda primals, tangents: (pair.bind(*primals), pair.bind(*map(ad.instantiate_zeros, tangents)))
+    ad.primitive_jvps[pair] = lambda primals, tangents: (
+        pair.bind(*primals),
+        pair.bind(*map(ad.instantiate_zeros, tangents)),
+    )
     register_sparsity_rule("mystery_pair", lambda i, o: [["elementwise", None], [None, np.eye(6, k=1)]])
     found = detect_sparsity(lambda x: pair.bind(x[:6], x[6:]), jnp.ones(12)).to_scipy().toarray()
     np.testing.assert_array_equal(found, scipy.linalg.block_diag(np.eye(6), np.eye(6, k=1)))
