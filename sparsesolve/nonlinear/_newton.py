@@ -163,23 +163,28 @@ class Newton(optx.AbstractRootFinder):
         scale = jtu.tree_map(jnp.maximum, state.scale, largest_by_leaf(y))
         # Measured by the larger end of the step too, so that y0 = 0 has a scale; not kept if the step is rejected.
         reach = jtu.tree_map(jnp.maximum, scale, largest_by_leaf(_moved(y, step, jnp.ones_like(norm))))
-        step_norm = scaled_step(step, reach, resolved_rtol(self.rtol, structure), self.atol, self.norm)
-        step_norm = step_norm.astype(norm.dtype)
+        rtol = resolved_rtol(self.rtol, structure)
+        step_norm = scaled_step(step, reach, rtol, self.atol, self.norm).astype(norm.dtype)
 
         usable = jnp.isfinite(norm) & direction.finite & (direction.solved | (norm == 0))
         eps = max(resolution(structure), resolution(Structure.of(residual)))
         floor = rounding_floor(matrix, structure.ravel(y), eps)
         small = usable & (step_norm <= 1) & solves_each_equation(matrix, direction.step, f, floor)
 
+        def above_floor(v: Array) -> Array:
+            # What is within rounding of zero must not hide the progress of smaller equations.
+            return two_norm(jnp.maximum(jnp.abs(v) - floor, 0.0))
+
         def evaluate(length: Array) -> tuple[Array, Any]:
             new_residual, aux = fn(_moved(y, step, length), args)
             flat = flat_residual(new_residual, structure)
-            return two_norm(flat), (flat, aux)
+            return above_floor(flat), (flat, aux)
 
         limit = jnp.where(usable, jnp.where(small, 1, 2**30), 0)
-        trial = self.line_search.search(evaluate, norm, limit)
+        trial = self.line_search.search(evaluate, above_floor(f), limit)
         length = jnp.where(trial.accepted, trial.length, 0.0)
         new_y = _moved(y, step, length)
+        moved = scaled_step(jtu.tree_map(jnp.subtract, new_y, y), scale, rtol, self.atol, self.norm)
         new_f, aux = trial.payload
 
         new_floor = rounding_floor(matrix, structure.ravel(new_y), eps)
@@ -190,12 +195,12 @@ class Newton(optx.AbstractRootFinder):
             invariants=state.invariants,
             scale=scale,
             start_norm=norm,
-            residual_norm=jnp.where(trial.accepted, trial.norm, norm),
+            residual_norm=jnp.where(trial.accepted, two_norm(new_f), norm),
             step_norm=step_norm,
             step_length=length,
             finite_leaves=_finite_leaves(residual),
             converged=converged,
-            result=_judge(state, norm, direction, trial, converged, _unchanged(y, new_y)),
+            result=_judge(norm, direction, trial, converged, moved > 1),
             counts=_counted(state.counts, direction, trial),
             jacobian=state.jacobian,
         )
@@ -250,26 +255,14 @@ def _moved(y: PyTree[Array], step: PyTree[Array], length: Array) -> PyTree[Array
     return jtu.tree_map(lambda a, d: a + length.astype(jnp.finfo(a.dtype).dtype) * d, y, step)
 
 
-def _unchanged(y: PyTree[Array], new_y: PyTree[Array]) -> Bool[Array, ""]:
-    same = [jnp.all(a == b) for a, b in zip(jtu.tree_leaves(y), jtu.tree_leaves(new_y), strict=True)]
-    return jnp.all(jnp.stack(same)) if same else jnp.asarray(True)
-
-
 def _finite_leaves(residual: PyTree[Array]) -> Bool[Array, " leaves"]:
     leaves = jtu.tree_leaves(residual)
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]) if leaves else jnp.ones((0,), bool)
 
 
-def _judge(
-    state: NewtonState,
-    norm: Array,
-    direction: Direction,
-    trial: Trial,
-    converged: Array,
-    unchanged: Array,
-) -> RESULTS:
+def _judge(norm: Array, direction: Direction, trial: Trial, converged: Array, moved: Array) -> RESULTS:
     """The result of a step; the first thing that went wrong wins."""
-    result = RESULTS.where(unchanged, RESULTS.newton_stagnated, RESULTS.successful)
+    result = RESULTS.where(moved, RESULTS.successful, RESULTS.newton_stagnated)
     result = RESULTS.where(trial.accepted, result, RESULTS.line_search_failed)
     result = RESULTS.where(direction.solved, result, RESULTS.singular_jacobian)
     result = RESULTS.where(direction.finite, result, RESULTS.nonfinite_jacobian)

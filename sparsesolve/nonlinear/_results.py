@@ -32,8 +32,9 @@ class RESULTS(optx.RESULTS):  # pyright: ignore
         "tolerance, write a larger rtol."
     )
     newton_stagnated = (
-        "The Newton steps became too short to change the unknowns, but the residual is not small: the iteration "
-        "stagnated. Try another y0, or approach the parameters in steps."
+        "The line search allows only steps shorter than the tolerance, but the full Newton step is not short and the "
+        "residual not small: the iteration stagnated near a local minimum of the residual norm, or where the Jacobian "
+        "becomes singular. Try another y0, or approach the parameters in steps."
     )
 
 
