@@ -1,7 +1,8 @@
 """Runs a case: one single-threaded process per peer, timed calls in turn, medians.
 
 Peers share one core, one at a time, and take turns call by call: whatever else the machine does falls on all of them
-alike. A peer is timed at most `ROUNDS` times and for about `BUDGET` seconds.
+alike. A peer is timed at most `ROUNDS` times and for about `BUDGET` seconds; one that does not answer within `LIMIT`
+seconds is given up.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import select
 import statistics
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from benchmarks._base import Benchmark, Case
 
 ROUNDS = 9
 BUDGET = 20.0
+LIMIT = 300.0
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 _ENVIRONMENT = {
@@ -43,7 +46,6 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            preexec_fn=_pin,
         )
 
     def ask(self, command: str) -> dict[str, Any]:
@@ -54,14 +56,18 @@ class Worker:
             self.process.stdin.flush()
         except BrokenPipeError:
             return {"failed": f"the process ended with status {self.process.wait()}"}
+        if not select.select([self.process.stdout], [], [], LIMIT)[0]:
+            self.process.kill()
+            return {"failed": f"no answer within {LIMIT:g} s, given up"}
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"failed": f"the process ended with status {self.process.wait()}"}
 
     def close(self) -> None:
         """Ends the process."""
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def run_case(benchmark: Benchmark, case: Case, rounds: int = ROUNDS, budget: float = BUDGET) -> list[dict[str, Any]]:
@@ -86,9 +92,3 @@ def run_case(benchmark: Benchmark, case: Case, rounds: int = ROUNDS, budget: flo
     for peer, seconds in times.items():
         rows[peer].update(seconds=statistics.median(seconds), runs=len(seconds))
     return list(rows.values())
-
-
-def _pin() -> None:
-    """All workers on the same core."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
