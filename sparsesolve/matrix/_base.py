@@ -52,7 +52,8 @@ class Product:
         # are arguments of a jitted function and already lie on the device. Inside a trace host arrays are safer:
         # they carry no device and no sharding.
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
-        return self.tables if traced else self._device_tables
+        # The barrier keeps XLA from computing all positions while compiling.
+        return jax.lax.optimization_barrier(self.tables) if traced and self.tables else self._device_tables
 
     def arrange(self, data: Inexact[Array, " nnz"]) -> Any:
         """The values in the order of the layout, for many `multiply` calls."""
@@ -88,6 +89,21 @@ def gather(data: Inexact[Array, " nnz"], positions: Any) -> Inexact[Array, ...]:
     if data.shape[0] == 0:  # XLA refuses a gather from nothing
         return jnp.zeros(np.shape(positions), data.dtype)
     return data.at[positions].get(mode="fill", fill_value=0, unique_indices=True)
+
+
+def gather_rows(data: Inexact[Array, " nnz"], starts: Any, stops: Any, width: int) -> Inexact[Array, "width rows"]:
+    """Entry k of each row, `data[starts + k]`, zero where the row is shorter.
+
+    Computed from two numbers a row instead of a table of all positions: constants are what makes XLA slow to compile.
+    """
+    k = jax.lax.broadcasted_iota(jnp.int32, (width, starts.shape[0]), 0)
+    positions = starts[None, :] + k
+    return gather(data, jnp.where(positions < stops[None, :], positions, past_the_end(data.shape[0], positions.shape)))
+
+
+def past_the_end(nnz: int, shape: tuple[int, ...]) -> Array:
+    """Distinct positions that lie past the end of the data."""
+    return nnz + jnp.arange(int(np.prod(shape)), dtype=jnp.int32).reshape(shape)
 
 
 def pad_positions(positions: np.ndarray, nnz: int) -> np.ndarray:

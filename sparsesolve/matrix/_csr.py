@@ -16,32 +16,40 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather, pad_positions
-from sparsesolve.matrix._ell import multiply_padded_rows, pad_rows, through
+from sparsesolve.matrix._base import AbstractLayout, Product, gather_rows
+from sparsesolve.matrix._ell import multiply_padded_rows, padded_columns, sort_data
+from sparsesolve.pattern import SparsityPattern
 
 _UNROLLED_WIDTH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class BucketedRowsLayout(AbstractLayout):
-    """Padded blocks of rows. Tables: positions of each bucket, then columns of each, then the order of the rows."""
+    """Padded blocks of rows.
 
-    num_rows: int
+    Tables: starts of the rows of each bucket, stops, columns `(w, rows)`; then where each row's result is; then, for
+    a transposed product, the order that sorts the data by rows of the transpose.
+    """
+
     widths: tuple[int, ...]
     name = "CSR"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
-        return tuple(gather(data, table) for table in tables[: len(self.widths)])
+        count = len(self.widths)
+        data = sort_data(data, list(tables[3 * count + 1 :]))
+        return tuple(
+            gather_rows(data, starts, stops, width)
+            for starts, stops, width in zip(tables[:count], tables[count : 2 * count], self.widths, strict=True)
+        )
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        num = len(self.widths)
+        count = len(self.widths)
         blocks = [
             _multiply_bucket(columns, values, v)
-            for columns, values in zip(tables[num : 2 * num], arranged, strict=True)
+            for columns, values in zip(tables[2 * count : 3 * count], arranged, strict=True)
         ]
-        dtype = jnp.result_type(v, *arranged)
-        empty = jnp.zeros((1, *v.shape[1:]), dtype)  # read by rows without entries
-        return jnp.concatenate([*blocks, empty]).at[tables[-1]].get(mode="promise_in_bounds")
+        empty = jnp.zeros((1, *v.shape[1:]), jnp.result_type(v, *arranged))  # read by rows without entries
+        return jnp.concatenate([*blocks, empty]).at[tables[3 * count]].get(mode="promise_in_bounds")
 
 
 def _multiply_bucket(columns: Any, values: Any, v: Array) -> Array:
@@ -58,20 +66,18 @@ def _rounded_lengths(lengths: np.ndarray) -> np.ndarray:
     return np.asarray(steps)[np.searchsorted(steps, lengths)]
 
 
-def bucketed_rows_product(indptr: np.ndarray, indices: np.ndarray, entries: np.ndarray | None) -> Product:
-    """The plan for any pattern. `entries` as in `padded_rows_product`."""
-    lengths = np.diff(indptr)
+def bucketed_rows_product(pattern: SparsityPattern, order: np.ndarray | None) -> Product:
+    """The plan for any pattern. `order` as in `padded_rows_product`."""
+    lengths = np.diff(pattern.indptr)
     rounded = _rounded_lengths(lengths)
-    positions: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    order = np.full(lengths.size, np.count_nonzero(lengths), np.int32)
-    done = 0
     widths = [int(w) for w in np.unique(rounded) if w > 0]
-    for width in widths:
-        rows = np.flatnonzero(rounded == width)
-        block, block_columns = pad_rows(indptr, indices, rows, width)
-        positions.append(pad_positions(through(entries, block), indices.size))
-        columns.append(block_columns)
-        order[rows] = done + np.arange(rows.size, dtype=np.int32)
-        done += rows.size
-    return Product(BucketedRowsLayout(lengths.size, tuple(widths)), (*positions, *columns, order))
+    members = [np.flatnonzero(rounded == width) for width in widths]
+    result = np.full(lengths.size, np.count_nonzero(lengths), np.int32)
+    if members:
+        grouped = np.concatenate(members)
+        result[grouped] = np.arange(grouped.size, dtype=np.int32)
+    starts = [pattern.indptr[rows] for rows in members]
+    stops = [pattern.indptr[rows + 1] for rows in members]
+    columns = [padded_columns(pattern.indices, *block) for block in zip(starts, stops, widths, strict=True)]
+    tables = (*starts, *stops, *columns, result, *([] if order is None else [order]))
+    return Product(BucketedRowsLayout(tuple(widths)), tables)

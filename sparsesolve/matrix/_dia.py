@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather, pad_positions, scale_rows
+from sparsesolve.matrix._base import AbstractLayout, Product, gather, past_the_end, scale_rows
 from sparsesolve.pattern import SparsityPattern
 
 # Each diagonal is unrolled into the graph; more of them compile slowly and rows are long enough for other layouts.
@@ -29,7 +29,12 @@ _MAX_FILL = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class DiagonalLayout(AbstractLayout):
-    """Values by diagonals, padded to the number of rows. Also multiplies with the transpose from the same values."""
+    """Values by diagonals, one vector of row length each; for a transposed product, of column length.
+
+    Tables: start of each row in the data `(m,)`; kind of each row `(m,)`, rows with the same set of diagonals being
+    of one kind; and the rank of each diagonal within each kind of row `(kinds, D)`, -1 where it is not stored. No
+    tables when every row stores every diagonal.
+    """
 
     shape: tuple[int, int]
     offsets: tuple[int, ...]
@@ -37,28 +42,37 @@ class DiagonalLayout(AbstractLayout):
     name = "DIA"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
-        if not tables:  # every row holds every diagonal: CSR order is already row by row
-            return data.reshape(self.shape[0], len(self.offsets)).T
-        return gather(data, tables[0])
+        if not tables:  # CSR order is already row by row
+            by_rows = data.reshape(self.shape[0], len(self.offsets))
+            return tuple(self._by_result(by_rows[:, d], d, 0) for d in range(len(self.offsets)))
+        starts, kinds, ranks = tables
+        arranged = []
+        for d in range(len(self.offsets)):
+            rank = ranks[:, d].at[kinds].get(mode="promise_in_bounds")
+            positions = self._by_result(jnp.where(rank < 0, -1, starts + rank), d, -1)
+            missing = past_the_end(data.shape[0], positions.shape)
+            arranged.append(gather(data, jnp.where(positions < 0, missing, positions)))
+        return tuple(arranged)
+
+    def _by_result(self, by_rows: Array, d: int, fill: int) -> Array:
+        """A diagonal given by rows, moved to the columns when those are the rows of the result."""
+        m, n = self.shape
+        offset = self.offsets[d]
+        return pad_block(by_rows, offset, n - offset - m, fill) if self.transpose else by_rows
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        m, n = self.shape
-        size = n if self.transpose else m
-        terms = [self._term(arranged[d], offset, v) for d, offset in enumerate(self.offsets)]
-        zero = jnp.zeros((size, *v.shape[1:]), jnp.result_type(arranged, v))
-        return sum(terms, start=zero)
-
-    def _term(self, values: Array, offset: int, v: Array) -> Array:
-        m, n = self.shape
-        if self.transpose:  # column j of row i = j - offset
-            return _pad_rows(scale_rows(values, v), offset, n - offset - m)
-        return scale_rows(values, _pad_rows(v, -offset, m + offset - n))
+        sign = -1 if self.transpose else 1
+        m, n = self.shape[::sign]
+        product = jnp.zeros((m, *v.shape[1:]), jnp.result_type(v, *arranged))
+        for values, offset in zip(arranged, self.offsets, strict=True):
+            product += scale_rows(values, pad_block(v, -sign * offset, m + sign * offset - n, 0))
+        return product
 
 
-def _pad_rows(block: Array, low: int, high: int) -> Array:
-    """Zero rows before and after, or fewer rows where a width is negative."""
+def pad_block(block: Array, low: int, high: int, fill: int) -> Array:
+    """Rows of a constant before and after, or fewer rows where a width is negative."""
     widths = [(low, high, 0)] + [(0, 0, 0)] * (block.ndim - 1)
-    return jax.lax.pad(block, jnp.zeros((), block.dtype), widths)
+    return jax.lax.pad(block, jnp.asarray(fill, block.dtype), widths)
 
 
 def diagonal_product(pattern: SparsityPattern, *, transpose: bool = False) -> Product | None:
@@ -73,6 +87,21 @@ def diagonal_product(pattern: SparsityPattern, *, transpose: bool = False) -> Pr
         return Product(layout, ())
     which = np.zeros(m + n, np.int32)
     which[stored + m] = np.arange(stored.size, dtype=np.int32)
-    positions = np.full((stored.size, m), -1, np.int32)
-    positions[which[offset + m], pattern.rows] = np.arange(pattern.nnz, dtype=np.int32)
-    return Product(layout, (pad_positions(positions, pattern.nnz),))
+    kinds, ranks = _kinds_of_rows(pattern, which[offset + m], stored.size)
+    return Product(layout, (pattern.indptr[:-1], kinds, ranks))
+
+
+def _kinds_of_rows(pattern: SparsityPattern, diagonal: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Groups rows by the set of diagonals they store: the kind of each row, and each diagonal's rank in each kind."""
+    filled = np.flatnonzero(np.diff(pattern.indptr))
+    kinds = np.zeros(pattern.shape[0], np.int64)
+    for word in range(-(-count // 64)):
+        sets = np.zeros(kinds.size, np.uint64)
+        bits = np.where(diagonal // 64 == word, np.uint64(1) << (diagonal % 64).astype(np.uint64), np.uint64(0))
+        sets[filled] = np.bitwise_or.reduceat(bits, pattern.indptr[filled])
+        distinct, part = np.unique(sets, return_inverse=True)
+        kinds = np.unique(kinds * distinct.size + part, return_inverse=True)[1]
+    ranks = np.full((int(kinds.max()) + 1, count), -1, np.int32)
+    entry = np.arange(pattern.nnz, dtype=np.int32) - pattern.indptr[pattern.rows]
+    ranks[kinds[pattern.rows], diagonal] = entry
+    return kinds.astype(np.uint8 if len(ranks) <= 256 else np.int32), ranks

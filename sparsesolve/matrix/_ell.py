@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather, pad_positions, scale_rows
+from sparsesolve.matrix._base import AbstractLayout, Product, gather_rows, scale_rows
+from sparsesolve.pattern import SparsityPattern
 
 _MAX_WIDTH = 64
 _MAX_FILL = 1.6
@@ -27,17 +28,26 @@ _MAX_FILL = 1.6
 
 @dataclasses.dataclass(frozen=True)
 class PaddedRowsLayout(AbstractLayout):
-    """Values by columns of the padded rows. Tables: positions `(w, m)` in the data, columns `(w, m)`."""
+    """Values by columns of the padded rows.
 
-    num_rows: int
+    Tables: starts and stops of the rows in the data `(m,)`, columns `(w, m)`; for a transposed product also the
+    order `(nnz,)` that sorts the data by rows of the transpose.
+    """
+
     width: int
     name = "ELL"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
-        return gather(data, tables[0])
+        starts, stops, _, *order = tables
+        return gather_rows(sort_data(data, order), starts, stops, self.width)
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        return multiply_padded_rows(tables[1], arranged, v)
+        return multiply_padded_rows(tables[2], arranged, v)
+
+
+def sort_data(data: Inexact[Array, " nnz"], order: list[Any]) -> Inexact[Array, " nnz"]:
+    """The data by rows of the transpose where an order is given, else as they are."""
+    return data.at[order[0]].get(mode="promise_in_bounds", unique_indices=True) if order else data
 
 
 def multiply_padded_rows(columns: Any, values: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
@@ -47,31 +57,22 @@ def multiply_padded_rows(columns: Any, values: Any, v: Inexact[Array, "n ..."]) 
     return sum(terms, start=zero)
 
 
-def pad_rows(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (-1 for padding) and columns of the chosen rows, each `(width, rows)`."""
-    start, stop = indptr[rows], indptr[rows + 1]
-    positions = start[None, :] + np.arange(width, dtype=np.int32)[:, None]
-    inside = positions < stop[None, :]
-    last = np.maximum(stop - 1, 0)[None, :]
-    columns = indices[np.where(inside, positions, last)] if indices.size else np.zeros_like(positions)
-    return np.where(inside, positions, -1), columns.astype(np.int32)
+def padded_columns(indices: np.ndarray, starts: np.ndarray, stops: np.ndarray, width: int) -> np.ndarray:
+    """Columns `(width, rows)` of the entries of some rows; padding repeats the last column of its row."""
+    positions = np.minimum(starts[None, :] + np.arange(width)[:, None], np.maximum(stops - 1, 0)[None, :])
+    return indices[positions] if indices.size else np.zeros_like(positions, dtype=np.int32)
 
 
-def padded_rows_product(indptr: np.ndarray, indices: np.ndarray, entries: np.ndarray | None) -> Product | None:
+def padded_rows_product(pattern: SparsityPattern, order: np.ndarray | None) -> Product | None:
     """The ELL plan, or `None` when row lengths differ too much.
 
-    `entries` says where in the data entry k of this CSR structure lies (the transpose order for a transposed
-    product); `None` for the identity.
+    `order` sorts the data into the order of `pattern` (the transpose order for a transposed product); `None` when
+    they are in this order.
     """
-    lengths = np.diff(indptr)
+    lengths = np.diff(pattern.indptr)
     width = int(lengths.max(initial=0))
-    if width == 0 or width > _MAX_WIDTH or width * lengths.size > _MAX_FILL * indices.size:
+    if width == 0 or width > _MAX_WIDTH or width * lengths.size > _MAX_FILL * pattern.nnz:
         return None
-    positions, columns = pad_rows(indptr, indices, np.arange(lengths.size), width)
-    tables = (pad_positions(through(entries, positions), indices.size), columns)
-    return Product(PaddedRowsLayout(lengths.size, width), tables)
-
-
-def through(entries: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
-    """Positions composed with the order of the data; padding (-1) stays."""
-    return positions if entries is None else np.where(positions < 0, -1, entries[positions])
+    starts, stops = pattern.indptr[:-1], pattern.indptr[1:]
+    columns = padded_columns(pattern.indices, starts, stops, width)
+    return Product(PaddedRowsLayout(width), (starts, stops, columns, *([] if order is None else [order])))

@@ -26,9 +26,9 @@ def _choose(pattern: SparsityPattern, transpose: bool) -> Product:
     if diagonals is not None:
         return diagonals
     rows = pattern.T if transpose else pattern
-    entries = pattern.transpose_order if transpose else None
-    padded = padded_rows_product(rows.indptr, rows.indices, entries)
-    return padded if padded is not None else bucketed_rows_product(rows.indptr, rows.indices, entries)
+    order = pattern.transpose_order if transpose else None
+    padded = padded_rows_product(rows, order)
+    return padded if padded is not None else bucketed_rows_product(rows, order)
 
 
 def matvec(
