@@ -16,6 +16,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Inexact
 
+from sparsesolve import _native
 from sparsesolve._cache import BoundedCache
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._banded import BandedPlan
@@ -27,11 +28,15 @@ from sparsesolve.direct._diagonal import DiagonalPlan
 from sparsesolve.direct._matching import product_matching, structural_matching
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
+from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
 from sparsesolve.direct._scaling import ruiz
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 from sparsesolve.pattern import SparsityPattern
 
+Backend = Literal["auto", "native", "portable"]
 Method = Literal["auto", "diagonal", "block_diagonal", "tridiagonal", "banded", "dense", "multifrontal"]
+
+_Multifrontal = type[MultifrontalPlan] | type[NativeMultifrontalPlan]
 
 _plans = BoundedCache("direct plans", maxsize=64)
 
@@ -39,7 +44,11 @@ _TINY = 64  # up to here one dense LU beats everything else
 
 
 def plan_direct(
-    pattern: SparsityPattern, *, method: Method = "auto", sample: Inexact[np.ndarray, " nnz"] | None = None
+    pattern: SparsityPattern,
+    *,
+    method: Method = "auto",
+    sample: Inexact[np.ndarray, " nnz"] | None = None,
+    backend: Backend = "auto",
 ) -> AbstractDirectPlan:
     """Prepares a direct factorization of matrices with this pattern.
 
@@ -48,13 +57,15 @@ def plan_direct(
         method: `"auto"` chooses by estimated cost; a name forces that method.
         sample: CSR values typical of the matrices to come, `(nnz,)`. With them the plan permutes rows when pivots on
             the diagonal would be too small; without them it trusts the diagonal where it is stored.
+        backend: of the multifrontal method: `"native"`, compiled code on the CPU; `"portable"`, plain JAX for any
+            device; `"auto"`, native where it is installed and JAX's default device is a CPU.
 
     Returns:
         The plan, from a cache of the last 64 where possible.
 
     Raises:
         ValueError: the pattern is not square, is structurally singular (names rows and columns), does not have the
-            form that `method` needs, or needs more memory than there is.
+            form that `method` needs, or needs more memory than there is; or `backend="native"` is not available.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np
@@ -77,19 +88,33 @@ def plan_direct(
         sample = np.asarray(sample)
         if sample.shape != (pattern.nnz,):
             raise ValueError(f"sample must hold the {pattern.nnz} CSR values of the pattern, got shape {sample.shape}.")
-    plan = _plans.get((pattern, method, None), lambda: _build(pattern, method, structural_matching(pattern)))
+    multifrontal = _multifrontal(backend)
+    key = (pattern, method, multifrontal, None)
+    plan = _plans.get(key, lambda: _build(pattern, method, multifrontal, structural_matching(pattern)))
     if sample is None or not _needs_matching(plan, sample):
         return plan
     matching = product_matching(pattern, sample)
     if matching is None:
         return plan
-    key = (pattern, method, matching.tobytes())
-    return _plans.get(key, lambda: _build(pattern, method, matching, pivot=True))
+    key = (pattern, method, multifrontal, matching.tobytes())
+    return _plans.get(key, lambda: _build(pattern, method, multifrontal, matching, pivot=True))
 
 
-def _build(pattern: SparsityPattern, method: str, matching: np.ndarray, pivot: bool = False) -> AbstractDirectPlan:
+def _multifrontal(backend: str) -> _Multifrontal:
+    """The class of multifrontal plans that a back end stands for."""
+    if backend not in ("auto", "native", "portable"):
+        raise ValueError(f"Unknown backend {backend!r}; write 'auto', 'native' or 'portable'.")
+    if backend == "native" and not _native.available():
+        raise ValueError(f"backend='native' cannot be used ({_native.status()}). Write backend='portable' or 'auto'.")
+    native = backend != "portable" and _native.available()
+    return NativeMultifrontalPlan if native else MultifrontalPlan
+
+
+def _build(
+    pattern: SparsityPattern, method: str, multifrontal: _Multifrontal, matching: np.ndarray, pivot: bool = False
+) -> AbstractDirectPlan:
     if method != "auto":
-        return _BUILDERS[method](pattern, matching)
+        return {**_BUILDERS, "multifrontal": multifrontal}[method](pattern, matching)
     n = pattern.shape[0]
     if pattern.nnz == n and np.array_equal(pattern.rows, pattern.indices):
         return DiagonalPlan(pattern)
@@ -98,10 +123,12 @@ def _build(pattern: SparsityPattern, method: str, matching: np.ndarray, pivot: b
     sizes = component_sizes(pattern)
     if sizes.max() <= _TINY and np.unique(sizes).size <= 8:
         return BlockDiagonalPlan(pattern)
-    return _banded_or_multifrontal(pattern, matching, pivot)
+    return _banded_or_multifrontal(pattern, multifrontal, matching, pivot)
 
 
-def _banded_or_multifrontal(pattern: SparsityPattern, matching: np.ndarray, pivot: bool) -> AbstractDirectPlan:
+def _banded_or_multifrontal(
+    pattern: SparsityPattern, multifrontal: _Multifrontal, matching: np.ndarray, pivot: bool
+) -> AbstractDirectPlan:
     n = pattern.shape[0]
     order, width = _narrowest(pattern, matching)
     if width <= 1 and not pivot and np.array_equal(matching, np.arange(n)):
@@ -111,8 +138,8 @@ def _banded_or_multifrontal(pattern: SparsityPattern, matching: np.ndarray, pivo
     if n <= 4096 and dense <= band and pattern.density > 0.2:
         return DensePlan(pattern)
     if band > 50 * front_time(8, 8) * n:  # cannot win: skip the comparison
-        return MultifrontalPlan(pattern, matching)
-    plan = MultifrontalPlan(pattern, matching)
+        return multifrontal(pattern, matching)
+    plan = multifrontal(pattern, matching)
     if dense < min(band, plan.time) and n <= 4096:
         return DensePlan(pattern)
     return plan if plan.time < band else BandedPlan(pattern, matching[order], order, _block(width))
@@ -166,7 +193,7 @@ def _needs_matching(plan: AbstractDirectPlan, sample: np.ndarray) -> bool:
 
 def _orders(plan: AbstractDirectPlan) -> tuple[np.ndarray, np.ndarray]:
     """Elimination order and row matching of a plan."""
-    if isinstance(plan, MultifrontalPlan):
+    if isinstance(plan, MultifrontalPlan | NativeMultifrontalPlan):
         return plan.order, plan.matching
     if isinstance(plan, BandedPlan):
         matching = np.empty_like(plan.row_order)

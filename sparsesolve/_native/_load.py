@@ -1,0 +1,103 @@
+"""Finds, loads and registers the compiled kernels, on first use and never at import.
+
+Reasons for their absence are kept as one sentence each: without kernels everything runs on the portable path.
+`SPARSESOLVE_NATIVE=0` in the environment turns them off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+import jax
+import scipy.linalg.cython_blas
+
+from sparsesolve._native import _build
+
+FACTOR, SOLVE = "sparsesolve_multifrontal_factor", "sparsesolve_multifrontal_solve"
+
+
+class _Library(NamedTuple):
+    path: pathlib.Path | None
+    problem: str
+
+
+def available() -> bool:
+    """Whether the kernels can be called: compiled, loadable, not turned off, and JAX computes on the CPU."""
+    return not _problem()
+
+
+def status() -> str:
+    """One line: active, or why not."""
+    problem = _problem()
+    return f"native CPU kernels: off, {problem}" if problem else "native CPU kernels: active (multifrontal LU)"
+
+
+def _problem() -> str:
+    if os.environ.get("SPARSESOLVE_NATIVE", "1") == "0":
+        return "SPARSESOLVE_NATIVE=0 is set"
+    if jax.default_backend() != "cpu":
+        return f"JAX's default backend is {jax.default_backend()}"
+    return library().problem
+
+
+def require() -> None:
+    """Makes sure that the kernels are registered, before a call of them is traced.
+
+    Raises:
+        RuntimeError: there are none.
+    """
+    if problem := library().problem:
+        raise RuntimeError(f"The native kernels cannot be called: {problem}. Write backend='portable' to do without.")
+
+
+@functools.cache
+def library() -> _Library:
+    """Loads and registers the library once."""
+    try:
+        path = _find()
+        loaded = ctypes.CDLL(str(path))
+        if not loaded.sparsesolve_processor_fits():
+            return _Library(None, f"{path.name} was compiled for another processor; run python -m sparsesolve._native")
+        loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
+        for name, handler in ((FACTOR, loaded.SparsesolveFactor), (SOLVE, loaded.SparsesolveSolve)):
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
+    except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
+        return _Library(None, " ".join(str(error).split()))
+    return _Library(path, "")
+
+
+def _find() -> pathlib.Path:
+    """The library for this jaxlib, or for the latest interface before its own (XLA keeps old ones working)."""
+    wanted = _build.interface_version()
+    found = {}
+    for path in _build.HERE.glob("_kernels-ffi*.so"):
+        if match := re.fullmatch(r"_kernels-ffi(\d+)\.(\d+)\.so", path.name):
+            found[int(match[1]), int(match[2])] = path
+    usable = [version for version in found if version <= wanted]
+    if usable:
+        return found[max(usable)]
+    if found:
+        raise _build.BuildError(
+            f"compiled for a newer jaxlib (interface {max(found)}, here {wanted}); run python -m sparsesolve._native"
+        )
+    raise _build.BuildError("not compiled; run python -m sparsesolve._native")
+
+
+def _blas(name: str) -> int | None:
+    """Address of a BLAS routine in SciPy's own BLAS; `None`, and the kernels do without, if it is not as expected."""
+    capsule = getattr(scipy.linalg.cython_blas, "__pyx_capi__", {}).get(name)
+    if capsule is None:
+        return None
+    get_name = ctypes.pythonapi.PyCapsule_GetName
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    signature = get_name(capsule)
+    if signature is None or signature.count(b"int *") != 6 or signature.count(b"*") != 13:
+        return None  # other integers, or another convention
+    return get_pointer(capsule, signature)

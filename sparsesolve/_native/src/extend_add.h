@@ -1,0 +1,85 @@
+// Extend-add: the Schur complement of a child enters the front of its parent.
+//
+// `map[i]` is the place of the child's border row i among the parent's rows, pivots first, strictly increasing. With q
+// of them among the pivots the block splits into four: into D, into L, into C, and transposed into Ut. Neighbouring rows
+// of a child are mostly neighbours in the parent too (both are sorted by place), so where runs are long the addition goes
+// by runs, and by single entries otherwise. Cost: one addition an entry of the child's block.
+
+#ifndef SPARSESOLVE_EXTEND_ADD_H_
+#define SPARSESOLVE_EXTEND_ADD_H_
+
+#include <cstdint>
+
+#include "tree.h"
+
+namespace sparsesolve {
+
+template <class T>
+struct FrontBlocks {
+  int k, m;
+  T *d, *l, *ut, *c;
+};
+
+constexpr int kRunLength = 5;  // on average, from which runs pay
+
+// Adds column `from[begin..end)` at `to[map[.] - shift]`.
+template <class T>
+inline void scatter_column(const T* __restrict from, const int32_t* __restrict map, int begin, int end, int shift,
+                           T* __restrict to) {
+  for (int i = begin; i < end; i++) to[map[i] - shift] += from[i];
+}
+
+template <class T>
+inline void add_runs(const T* __restrict from, const int32_t* __restrict map, const int32_t* __restrict runs, int count,
+                     int shift, T* __restrict to) {
+  for (int r = 0; r < count; r++) {
+    const int begin = runs[r], length = runs[r + 1] - begin;
+    T* __restrict target = to + map[begin] - shift;
+    const T* __restrict source = from + begin;
+    for (int i = 0; i < length; i++) target[i] += source[i];
+  }
+}
+
+// Starts of the runs of map[begin..end), then end. Returns how many there are.
+inline int find_runs(const int32_t* map, int begin, int end, int32_t* runs) {
+  int count = 0;
+  for (int i = begin; i < end; i++) {
+    if (i == begin || map[i] != map[i - 1] + 1) runs[count++] = i;
+  }
+  runs[count] = end;
+  return count;
+}
+
+// `runs` is working space for size + 1 numbers.
+template <class T>
+void extend_add(const FrontBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
+  const int k = front.k, m = front.m;
+  int q = 0, last = -1;
+  for (int i = 0; i < size; i++) {
+    require(map[i] > last && map[i] < k + m, "parent_map: rows must increase and lie in the parent");
+    last = map[i];
+    q += last < k;
+  }
+  for (int j = 0; j < q; j++) {
+    const T* from = child + static_cast<ptrdiff_t>(j) * size;
+    scatter_column(from, map, 0, q, 0, front.d + static_cast<ptrdiff_t>(map[j]) * k);
+    scatter_column(from, map, q, size, k, front.l + static_cast<ptrdiff_t>(map[j]) * m);
+  }
+  const int count = find_runs(map, q, size, runs);
+  const bool by_runs = (size - q) >= kRunLength * count;
+  for (int j = q; j < size; j++) {
+    const T* from = child + static_cast<ptrdiff_t>(j) * size;
+    T* upper = front.ut + (map[j] - k);
+    for (int i = 0; i < q; i++) upper[static_cast<ptrdiff_t>(map[i]) * m] += from[i];
+    T* to = front.c + static_cast<ptrdiff_t>(map[j] - k) * m;
+    if (by_runs) {
+      add_runs(from, map, runs, count, k, to);
+    } else {
+      scatter_column(from, map, q, size, k, to);
+    }
+  }
+}
+
+}  // namespace sparsesolve
+
+#endif  // SPARSESOLVE_EXTEND_ADD_H_

@@ -1,0 +1,163 @@
+"""The multifrontal sparse LU on compiled CPU kernels: plan and index tables. Host-side; the kernels are in `_native`.
+
+Ordering and fronts are those of the portable plan; only the tables differ. Factors of a front are `k^2 + 2 k m`
+entries: the pivot block, `L` and `U` transposed, each column-major (`_native/src/front.h`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from sparsesolve import _native
+from sparsesolve.direct import _ordering
+from sparsesolve.direct._base import AbstractDirectPlan
+from sparsesolve.direct._cost import front_flops, front_time
+from sparsesolve.direct._fronts import Fronts, analyze
+from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._scaling import on_device
+from sparsesolve.pattern import SparsityPattern
+
+
+class NativeMultifrontalPlan(AbstractDirectPlan):
+    """Symbolic multifrontal LU with restricted pivoting, factorized and solved by compiled code on the CPU.
+
+    Args:
+        pattern: square, structurally nonsingular.
+        matching: `(n,)` row of the matrix to put at each diagonal position.
+        order: `(n,)` elimination order of the matched matrix; nested dissection if not given.
+
+    Raises:
+        ValueError: the factors would not fit in memory.
+    """
+
+    kind = "multifrontal"
+    backend = "native"
+
+    def __init__(self, pattern: SparsityPattern, matching: np.ndarray, order: np.ndarray | None = None):
+        n = pattern.shape[0]
+        self.pattern = pattern
+        self.choices = (matching.tobytes(), None if order is None else order.tobytes())
+        position = np.empty(n, np.int64)
+        position[matching] = np.arange(n)
+        graph = _ordering.adjacency(position[pattern.rows], pattern.indices, n)
+        fronts = analyze(graph, _ordering.nested_dissection(graph) if order is None else order)
+        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
+        self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
+        self.nnz_factor = int((k * k + 2 * k * m).sum())
+        self.flops = float(front_flops(k, m).sum())
+        self.time = float(front_time(k, m).sum())
+        check_fits(8 * self.nnz_factor, "factors", pattern)
+        largest = int((k * k + 2 * k * m).max())
+        if largest >= 2**31:
+            raise ValueError(
+                f"The largest front of this {n} x {n} matrix has {largest} entries, more than 32-bit indices reach. "
+                "Use an iterative solver with a preconditioner."
+            )
+        self.matching, self.order = matching, fronts.order
+        self._host_tables = build_native_tables(fronts, pattern, matching)
+
+    @functools.cached_property
+    def tables(self) -> Any:
+        """The index tables as device arrays."""
+        return on_device(self._host_tables)
+
+    def factor(self, data: Inexact[Array, " nnz"]) -> _native.NativeFactors:
+        return _factor(self.nnz_factor, self.tables, data)
+
+    def solve(
+        self, factors: _native.NativeFactors, rhs: Inexact[Array, " n"], *, transpose: bool = False
+    ) -> Inexact[Array, " n"]:
+        return _solve(self.tables, factors, rhs, transpose)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _factor(nnz_factor: int, tables: Any, data: Array) -> _native.NativeFactors:
+    return _native.factor(tables, nnz_factor, data)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _solve(tables: Any, factors: _native.NativeFactors, rhs: Array, transpose: bool) -> Array:
+    """Solves in the factors' type; a complex right-hand side of real factors counts as two."""
+    dtype = factors.blocks.dtype
+    result = jnp.result_type(dtype, rhs.dtype)
+    if jnp.issubdtype(rhs.dtype, jnp.complexfloating) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        parts = jnp.stack([rhs.real, rhs.imag]).astype(dtype)
+        x = jax.vmap(lambda part: _native.solve(tables, factors, part, transpose))(parts)
+        return jax.lax.complex(x[0], x[1]).astype(result)
+    return _native.solve(tables, factors, rhs.astype(dtype), transpose).astype(result)
+
+
+def build_native_tables(fronts: Fronts, pattern: SparsityPattern, matching: np.ndarray) -> _native.NativeTables:
+    """Index tables of a matrix whose rows are permuted by `matching` and which is eliminated by `fronts`."""
+    n = pattern.shape[0]
+    row_order, col_order = matching[fronts.order], fronts.order
+    row_place, col_place = np.empty(n, np.int64), np.empty(n, np.int64)
+    row_place[row_order], col_place[col_order] = np.arange(n), np.arange(n)
+    locate = _Locator(fronts)
+    border = np.concatenate(fronts.border) if fronts.border else np.zeros(0, np.int64)
+    owner = np.repeat(np.arange(fronts.pivots.size), fronts.border_sizes)
+    parent_map = locate(fronts.parent[owner], border)
+    row, col = row_place[pattern.rows], col_place[pattern.indices]
+    front = locate.front_of[np.minimum(row, col)]
+    target = _factor_positions(fronts, front, locate(front, row), locate(front, col))
+    source = np.lexsort((target, front))
+    children = np.bincount(fronts.parent[fronts.parent >= 0], minlength=fronts.pivots.size)
+    entries = np.bincount(front, minlength=fronts.pivots.size)
+    return _native.NativeTables(
+        *map(
+            _int32,
+            (
+                np.stack([fronts.pivots, fronts.border_sizes, children, entries], axis=1),
+                border,
+                parent_map,
+                source,
+                target[source],
+                pattern.indptr,
+                pattern.indices,
+                row_order,
+                col_order,
+            ),
+        )
+    )
+
+
+class _Locator:
+    """Where a place is among the rows of a front: pivots first, then the border."""
+
+    def __init__(self, fronts: Fronts):
+        n = fronts.order.size
+        self.fronts, self.stride = fronts, n
+        self.front_of = np.repeat(np.arange(fronts.pivots.size), fronts.pivots)
+        sizes = fronts.border_sizes
+        self.start = np.concatenate([[0], np.cumsum(sizes)])
+        owner = np.repeat(np.arange(sizes.size), sizes)
+        border = np.concatenate(fronts.border) if fronts.border else np.zeros(0, np.int64)
+        self.keys = owner * n + border  # increasing: fronts in order, borders sorted
+
+    def __call__(self, front: np.ndarray, place: np.ndarray) -> np.ndarray:
+        offset = place - self.fronts.first[front]
+        pivots = self.fronts.pivots[front]
+        beyond = np.flatnonzero(offset >= pivots)
+        out = offset.copy()
+        found = np.searchsorted(self.keys, front[beyond] * self.stride + place[beyond]) - self.start[front[beyond]]
+        out[beyond] = pivots[beyond] + found
+        return out
+
+
+def _factor_positions(fronts: Fronts, front: np.ndarray, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Position in a front's factor block (pivot block, `L`, `U` transposed) of its entry `(row, col)`."""
+    k, m = fronts.pivots[front], fronts.border_sizes[front]
+    pivot_block = col * k + row
+    lower = k * k + col * m + (row - k)
+    upper = k * k + k * m + row * m + (col - k)
+    return np.where(row >= k, lower, np.where(col >= k, upper, pivot_block))
+
+
+def _int32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.int32)
