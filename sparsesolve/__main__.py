@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sparsesolve as ss
-from sparsesolve import gallery, report
+from sparsesolve import _native, gallery, report
 from sparsesolve.nonlinear import RESULTS
 from sparsesolve.report._figure import HOW_TO_GET
 
@@ -79,12 +79,14 @@ def draw_bratu(n: int, value: np.ndarray, pattern: ss.SparsityPattern, out: path
     title = f"2-D Bratu, {n} x {n}"
     report.plot_field(value, gallery.bratu_2d(n).points, title=title, cmap="magma", contours=8, ax=axes[0, 0])
     solution = report.save_figure(figure, out / "bratu_solution.png")
-    figure, axes = report.new_figure(1, 2)
-    coloring = ss.color(pattern)
+    figure, axes = report.new_figure(1, 3)
+    coloring, size = ss.color(pattern), pattern.shape[0]
     report.spy(pattern, ax=axes[0, 0])
-    corner = min(pattern.shape[0], n + max(24, n // 4))  # as far as the outer diagonals
-    title = f"first {corner} rows and columns, {_counted(coloring.num_colors, 'colour')}"
-    report.spy(pattern, coloring=coloring, window=(0, corner), title=title, ax=axes[0, 1])
+    corner = min(size, n + max(24, n // 4))  # as far as the outer diagonals
+    report.spy(pattern, window=(0, corner), title=f"the first {corner} rows", ax=axes[0, 1])
+    close = min(size, 24)
+    title = f"the first {close}: {_counted(coloring.num_colors, 'colour')}"
+    report.spy(pattern, coloring=coloring, window=(0, close), title=title, ax=axes[0, 2])
     return [solution, report.save_figure(figure, out / "bratu_jacobian.png")]
 
 
@@ -96,7 +98,7 @@ def _environment() -> list[str]:
         f"sparsesolve {_version('sparsesolve')} on Python {platform.python_version()}",
         f"  versions   {versions}",
         f"  devices    {devices}",
-        "  back ends  plain JAX: diagonal, block diagonal, tridiagonal, banded, dense, multifrontal LU (cpu, gpu, tpu)",
+        f"  back ends  plain JAX: active (cpu, gpu); {_native.status()}",
     ]
 
 
