@@ -98,3 +98,8 @@ def shape_of(variable: Any) -> tuple[int, ...]:
 def inner_jaxpr(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     """`(jaxpr, constants)` of an open or closed jaxpr."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+
+
+def inner_jaxprs(eqn: Any) -> list[Any]:
+    """All jaxprs among the parameters of an equation."""
+    return [j for p in eqn.params.values() for j in (p if isinstance(p, tuple) else (p,)) if hasattr(j, "eqns")]

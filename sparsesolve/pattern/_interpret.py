@@ -14,6 +14,7 @@ import numpy as np
 
 from sparsesolve.pattern._dependence import Dependence, shared_row
 from sparsesolve.pattern._equation import RULES, TRANSPARENT, Equation, Knowledge, Walk, inner_jaxpr
+from sparsesolve.pattern._fallback import dense_rule, unknown_rule
 from sparsesolve.pattern._fold import fold
 from sparsesolve.pattern._known import Columns, Known
 from sparsesolve.pattern._operations import union
@@ -83,11 +84,7 @@ class Analysis:
         if all(dep is None for dep in deps):
             return [(None, known) for known in self._without_dependence(step, equation) or nothing]
         self.notes.enter(step.eqn)
-        function = RULES.get(step.name)
-        if function is None:
-            self.note_dense(equation, "has no sparsity rule")
-            function = dense_rule
-        out_deps = self._rule(equation, function)
+        out_deps = self._rule(equation, RULES.get(step.name, unknown_rule))
         self.notes.leave()
         out_knowns = equation.out_knowns or nothing
         return [(d, k if d is None else None) for d, k in zip(out_deps, out_knowns, strict=True)]
@@ -124,11 +121,6 @@ class Analysis:
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:100]}" if text else type(error).__name__
-
-
-def dense_rule(equation: Equation) -> list[Dependence | None]:
-    """Every output element depends on everything any input depends on."""
-    return [shared_row(equation.deps, shape) for shape in equation.out_shapes]
 
 
 def _index_columns(equation: Equation) -> list[Knowledge]:

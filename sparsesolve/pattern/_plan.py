@@ -14,7 +14,7 @@ import jax.core
 import jax.extend.core as jex
 import numpy as np
 
-from sparsesolve.pattern._equation import inner_jaxpr
+from sparsesolve.pattern._equation import inner_jaxpr, inner_jaxprs
 from sparsesolve.pattern._fold import as_value, foldable
 from sparsesolve.pattern._known import Known
 
@@ -53,12 +53,8 @@ class Plan:
             references = tuple(v for v in ins if hasattr(v.aval, "inner_aval"))
             inputs = tuple((v, literal(v)) for v in eqn.invars)
             steps.append(Step(eqn, eqn.primitive.name, inputs, dead, foldable(eqn), references))
-            weight += 1 + sum(Plan.of(inner_jaxpr(sub)[0]).weight for sub in _inner(eqn))
+            weight += 1 + sum(Plan.of(inner_jaxpr(sub)[0]).weight for sub in inner_jaxprs(eqn))
         return cls(jaxpr, tuple(steps[::-1]), weight)
-
-
-def _inner(eqn: Any) -> list[Any]:
-    return [j for p in eqn.params.values() for j in (p if isinstance(p, tuple) else (p,)) if hasattr(j, "eqns")]
 
 
 def literal(variable: Any) -> tuple[None, Known | None] | None:

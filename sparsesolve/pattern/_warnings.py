@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+import pathlib
 import warnings
 from typing import Any
 
 from jax.extend import source_info_util
+
+_LIBRARIES = {"jax", "jaxlib", "equinox", "lineax", "optimistix", "diffrax"}
+_THIS_PACKAGE = str(pathlib.Path(__file__).resolve().parents[1])
+
+
+def _user_line(eqn: Any) -> str:
+    """The innermost line outside Python's library, JAX, its libraries and this package; empty if there is none."""
+    for frame in getattr(eqn.source_info.traceback, "frames", None) or ():
+        if not _is_library(frame.file_name):
+            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
+    return ""
+
+
+def _is_library(file: str) -> bool:
+    if file.startswith((_THIS_PACKAGE, "<frozen")):
+        return True
+    parts = pathlib.PurePath(file).parts
+    installed = [b for a, b in itertools.pairwise(parts) if a in ("site-packages", "dist-packages")]
+    if installed:
+        return installed[0] in _LIBRARIES
+    return any(a == "lib" and b.startswith("python3") for a, b in itertools.pairwise(parts))
 
 
 class SparsityWarning(UserWarning):
@@ -27,7 +50,8 @@ class Notes:
         self._stack.pop()
 
     def add(self, eqn: Any, reason: str, warn: bool) -> None:
-        lines = [source_info_util.summarize(e.source_info) for e in (eqn, *reversed(self._stack))]
+        equations = (eqn, *reversed(self._stack))
+        lines = [*map(_user_line, equations), *(source_info_util.summarize(e.source_info) for e in equations)]
         line = next(filter(None, lines), "a place JAX does not tell")
         self._notes[(eqn.primitive.name, line, reason)] = warn
 

@@ -3,8 +3,10 @@
 import re
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import pytest
 import scipy.sparse
@@ -163,6 +165,21 @@ def test_mutable_references():
 
     with pytest.warns(SparsityWarning, match="reference"):
         assert detect_sparsity(indexed, X).to_scipy().toarray()[1, 0] == 1
+
+
+def test_line_of_the_user_not_of_a_library():
+    def f(x):
+        return eqx.internal.noinline(jnp.sin)(x)  # equinox binds a primitive of its own, several frames down
+
+    with pytest.warns(SparsityWarning, match=r"'noinline' at .*test_unknown\.py:\d+ \(.*f\)"):
+        assert detect_sparsity(f, X).nnz == 36
+
+
+def test_implementation_of_a_foreign_primitive_is_walked():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pattern = detect_sparsity(lambda b: lx.linear_solve(lx.DiagonalLinearOperator(X), b).value, X)
+    assert pattern.nnz == 6
 
 
 def test_no_warning_where_a_rule_exists():

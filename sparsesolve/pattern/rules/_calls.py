@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sparsesolve.pattern._closure import closure
@@ -72,15 +73,26 @@ def custom_lin(equation: Equation) -> list[Dependence | None]:
     to input cotangents."""
     p = equation.params
     num_res = p["num_res"]
-    residuals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.eqn.invars[:num_res]]
+    values = [equation.value(index) for index in range(num_res)]
+    residuals = [
+        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) if value is None else None
+        for value, v in zip(values, equation.eqn.invars, strict=False)
+    ]
     cotangents = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.eqn.outvars]
-    backward = jax.make_jaxpr(lambda res, ct: list(p["bwd"].call_wrapped(*res, *ct)))(residuals, cotangents)
+
+    def pullback(residuals: list[Any], cotangents: list[Any]) -> list[Any]:
+        # Known residuals go in as concrete arrays: a backward rule may branch on them in Python.
+        merged = [r if value is None else jnp.asarray(value) for r, value in zip(residuals, values, strict=True)]
+        return list(p["bwd"].call_wrapped(*merged, *cotangents))
+
+    backward = jax.make_jaxpr(pullback)(residuals, cotangents)
     shapes = [tuple(aval.shape) for aval in backward.out_avals]
     inputs = equation.in_shapes[num_res:]
     if shapes != inputs:
         raise ValueError(f"the backward rule returns shapes {shapes} for inputs of shapes {inputs}")
-    knowns = [*equation.knowns[:num_res], *[None] * len(cotangents)]
-    matrix = step_matrix(equation.walk, backward, knowns, [None] * num_res + equation.out_shapes, inputs)
+    unknown = sum(value is None for value in values)
+    knowns = [None] * (unknown + len(cotangents))
+    matrix = step_matrix(equation.walk, backward, knowns, [None] * unknown + equation.out_shapes, inputs)
     transposed = matrix.T.tocsr()
     tangents = flat(list(equation.deps[num_res:]), inputs)
     return unflat(apply(tangents, transposed, (transposed.shape[0],)), equation.out_shapes)

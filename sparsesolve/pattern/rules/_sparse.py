@@ -8,7 +8,7 @@ known zeros count. Nothing is computed with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from jax import lax
 
 from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection, shared_row
 from sparsesolve.pattern._equation import Equation, rule
+from sparsesolve.pattern._fallback import walk_implementation, walk_traced
 from sparsesolve.pattern._operations import apply, union
 
 _EXPANDED = """
@@ -27,24 +28,10 @@ csr_fromdense csr_matmat csr_matvec csr_todense
 """
 
 
-def walk_traced(equation: Equation, function: Callable[..., Any]) -> Sequence[Dependence | None]:
-    """Walks what `function` of the equation's operands does, in place of the equation."""
-    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.eqn.invars]
-    traced = jax.make_jaxpr(function)(*avals)
-    if any(e.primitive.name == equation.name for e in traced.jaxpr.eqns):
-        raise ValueError("it has no implementation in other primitives")
-    return equation.walk.run(traced, equation.deps, equation.knowns)[0]
-
-
 @rule(*_EXPANDED.split())
 def sparse_operation(equation: Equation) -> Sequence[Dependence | None]:
     """The primitive's own implementation by gathers, products and scatters."""
-
-    def implementation(*operands: jax.Array) -> list[jax.Array]:
-        out = equation.eqn.primitive.impl(*operands, **equation.params)
-        return list(out) if equation.eqn.primitive.multiple_results else [out]
-
-    return walk_traced(equation, implementation)
+    return walk_implementation(equation)
 
 
 @rule("bcoo_dot_general")
