@@ -12,6 +12,7 @@ Cost: O(n) to find supernodes, O(sum of border sizes * log) for the structures.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
@@ -45,13 +46,16 @@ class Fronts:
         return np.array([rows.size for rows in self.border], np.int64)
 
 
-def analyze(graph: scipy.sparse.csr_matrix, order: np.ndarray, leaf: int = 12) -> Fronts:
+def analyze(
+    graph: scipy.sparse.csr_matrix, order: np.ndarray, leaf: int = 12, cost: Callable[..., float] = front_time
+) -> Fronts:
     """The fronts of a symmetric graph eliminated in the order given.
 
     Args:
         graph: CSR without loops.
         order: `(n,)`: the unknown at each place of the elimination.
         leaf: subtrees of at most this many unknowns become one front without asking the cost model.
+        cost: the cost model: estimated time of a front with `k` pivots and `m` border unknowns.
     """
     permuted = _permute(graph, order)
     parent = _etree.elimination_tree(permuted.indptr, permuted.indices)
@@ -64,7 +68,7 @@ def analyze(graph: scipy.sparse.csr_matrix, order: np.ndarray, leaf: int = 12) -
     start = np.flatnonzero(np.diff(supernode, prepend=-1))
     last = np.append(start[1:], order.size) - 1
     above = np.where(parent[last] >= 0, supernode[parent[last]], -1)
-    group = _amalgamate(last - start + 1, counts[last] - 1, above)
+    group = _amalgamate(last - start + 1, counts[last] - 1, above, cost)
     return _structures(permuted, order, group[supernode], group, above)
 
 
@@ -99,19 +103,21 @@ def _supernodes(parent: np.ndarray, size: np.ndarray, counts: np.ndarray, leaf: 
     return np.cumsum(starts) - 1
 
 
-def _amalgamate(pivots: np.ndarray, border: np.ndarray, parent: np.ndarray) -> np.ndarray:
+def _amalgamate(
+    pivots: np.ndarray, border: np.ndarray, parent: np.ndarray, front_cost: Callable[..., float]
+) -> np.ndarray:
     """Merges supernodes into their parents where that saves time. Returns the representative of each supernode."""
     k, m = pivots.tolist(), border.tolist()
     count = len(k)
     children: list[list[int]] = [[] for _ in range(count)]
     merged = list(range(count))
-    cost = [front_time(k[s], m[s]) for s in range(count)]
+    cost = [front_cost(k[s], m[s]) for s in range(count)]
     for s, p in enumerate(parent.tolist()):
         # Children come before parents, so the children of s are final when s is reached.
         pending = sorted(children[s], key=lambda c: k[c] + m[c])
         kept = []
         for c in pending:
-            joint = front_time(k[s] + k[c], m[s])
+            joint = front_cost(k[s] + k[c], m[s])
             if joint <= cost[s] + cost[c]:
                 k[s] += k[c]
                 cost[s] = joint
