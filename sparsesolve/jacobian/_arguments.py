@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jax.core import Tracer
 
 from sparsesolve._tree import StaticLeaves, Structure, is_traced_leaf
 
@@ -48,7 +49,7 @@ class Arguments:
     def is_concrete(self) -> bool:
         """Whether every leaf has a value now."""
         leaves = (*self.unknowns, *self.parameters)
-        return not any(isinstance(v, jax.core.Tracer | jax.ShapeDtypeStruct) for v in leaves)
+        return not any(isinstance(v, Tracer | jax.ShapeDtypeStruct) for v in leaves)
 
 
 def split_arguments(args: Sequence[Any], argnums: int | tuple[int, ...], caller: str) -> Arguments:

@@ -21,8 +21,8 @@ from sparsesolve.jacobian._contributions import Contributions, count_contributio
 from sparsesolve.jacobian._decompress import plan_layout
 from sparsesolve.jacobian._linear_map import LinearMap, known_values, piece_pattern, tangent_jaxpr
 from sparsesolve.jacobian._peel import Head, Peeling
-from sparsesolve.jacobian._plan import Plan, abstract, gather_work, make_passes, pass_work, plain_plan
-from sparsesolve.jacobian._program import Piece, Program, size
+from sparsesolve.jacobian._plan import Plan, gather_work, make_passes, pass_work, plain_plan
+from sparsesolve.jacobian._program import Piece, Program, abstract, size
 from sparsesolve.pattern import SparsityPattern
 
 # Peeling must save a quarter, and may not blow up the decompression.
@@ -154,17 +154,22 @@ def _equal_maps(inputs: list[Var], pattern: SparsityPattern) -> dict[Var, Var]:
     first: dict[tuple[object, ...], Var] = {}
     start = 0
     for v in inputs:
-        stop = start + int(np.prod(v.aval.shape, dtype=np.int64))
+        stop = start + size(v)
         rows = pattern.indptr[start : stop + 1]
         # An element that reads nothing (padding) may hold another value elsewhere.
         if np.all(np.diff(rows) == 1):
-            key = (v.aval.shape, v.aval.dtype, pattern.indices[rows[0] : rows[-1]].tobytes())
+            key = (*_kind(v), pattern.indices[rows[0] : rows[-1]].tobytes())
             if key in first:
                 aliases[v] = first[key]
             else:
                 first[key] = v
         start = stop
     return aliases
+
+
+def _kind(v: Var) -> tuple[tuple[int, ...], np.dtype]:
+    (leaf,) = abstract([v])
+    return leaf.shape, leaf.dtype
 
 
 def _peeled_plan(

@@ -21,7 +21,7 @@ from sparsesolve.coloring import Coloring, Partition, best_coloring, color
 from sparsesolve.pattern import SparsityPattern
 
 # Up to so many passes are written out one after the other; more are one vmapped pass.
-_UNROLLED = 4
+_UNROLLED = 2
 # Griewank and Walther, "Evaluating Derivatives" (2008), chapters 3 and 4.
 VJP_WEIGHT = 1.5
 # Rows and columns that are both longer than this call for a bidirectional colouring.

@@ -31,8 +31,8 @@ class Contributions:
 
     def select(self, keep: np.ndarray) -> Contributions:
         """Those flagged in `keep`."""
-        arrays = (self.slot, self.source, self.tail, self.head)
-        return Contributions(*(None if a is None else a[keep] for a in arrays))
+        tail, head = (None if a is None else a[keep] for a in (self.tail, self.head))
+        return Contributions(self.slot[keep], self.source[keep], tail, head)
 
 
 def count_contributions(core: SparsityPattern, tail: SparsityPattern, head: SparsityPattern) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
 
-from sparsesolve.jacobian._program import Program, size
+from sparsesolve.jacobian._program import Program, shape, size
 
 _MAX_TERMS = 256
 _MOVES = frozenset(
@@ -76,12 +76,12 @@ class _Counter:
             return self.prepend((_signature(eqn), position), terms, elements / out)
         if name == "dot_general":
             (left, right), _ = eqn.params["dimension_numbers"]
-            shape = eqn.invars[position].aval.shape
+            extents = shape(eqn.invars[position])
             return self.prepend(
-                (_signature(eqn), position), terms, math.prod(shape[d] for d in (left, right)[position])
+                (_signature(eqn), position), terms, math.prod(extents[d] for d in (left, right)[position])
             )
         if name == "conv_general_dilated" and position == 0:
-            return self.prepend(_signature(eqn), terms, size(eqn.invars[1]) / max(1, eqn.outvars[0].aval.shape[0]))
+            return self.prepend(_signature(eqn), terms, size(eqn.invars[1]) / max(1, shape(eqn.outvars[0])[0]))
         if name in _DENSE or elements != out:
             return {self.intern("dense", id(eqn)): float(min(self.num_unknowns, elements * sum(terms.values())))}
         return terms

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 
 from sparsesolve._tree import Structure
 from sparsesolve.coloring import Coloring
@@ -283,7 +284,7 @@ class _Specialised:
     @property
     def is_concrete(self) -> bool:
         """Whether the function closes over no tracers."""
-        return not any(isinstance(c, jax.core.Tracer) for c in self.program.consts)
+        return not any(isinstance(c, Tracer) for c in self.program.consts)
 
     def invariants(self, arguments: Arguments) -> Invariants:
         tables = self._tables(arguments.parameters)
@@ -327,7 +328,7 @@ class _Specialised:
             return jtu.tree_map(jnp.asarray, self._host_tables)
 
     def _tables(self, leaves: list[Any]) -> dict[str, Any]:
-        traced = any(isinstance(v, jax.core.Tracer) for v in (*leaves, *self.program.consts))
+        traced = any(isinstance(v, Tracer) for v in (*leaves, *self.program.consts))
         return self._host_tables if traced else self._device_tables
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal
 
 from sparsesolve.jacobian._compress import Passes, entry_addresses, quick_coloring
 from sparsesolve.jacobian._decompress import join
-from sparsesolve.jacobian._program import Piece
+from sparsesolve.jacobian._program import Piece, abstract, shape
 from sparsesolve.pattern import SparsityPattern, jaxpr_sparsity
 
 
@@ -47,7 +48,7 @@ class LinearMap:
     @functools.cached_property
     def _passes(self) -> Passes:
         piece = self.piece
-        inputs, outputs = _avals(piece.inputs), _avals(piece.jaxpr.outvars)
+        inputs, outputs = abstract(piece.inputs), abstract(piece.jaxpr.outvars)
         return Passes(quick_coloring(self.pattern, inputs, outputs), inputs, outputs, self._dtype)
 
     @functools.cached_property
@@ -70,8 +71,8 @@ class LinearMap:
         count = self.piece.num_inputs
         variables = self.piece.jaxpr.invars[count:]
         filled = [
-            np.zeros(v.aval.shape, v.aval.dtype) if value is None else value
-            for v, value in zip(variables, self._known[count:], strict=True)
+            np.zeros(leaf.shape, leaf.dtype) if value is None else value
+            for leaf, value in zip(abstract(variables), self._known[count:], strict=True)
         ]
         if self.pattern.nnz == 0:
             return np.zeros(0, self._dtype)
@@ -85,7 +86,7 @@ def tangent_jaxpr(piece: Piece, *, at_zero: bool = True) -> ClosedJaxpr:
     A linear piece needs no point, so `at_zero` leaves the primals out.
     """
     count = piece.num_inputs
-    inputs, environment = _avals(piece.jaxpr.invars[:count]), _avals(piece.jaxpr.invars[count:])
+    inputs, environment = abstract(piece.jaxpr.invars[:count]), abstract(piece.jaxpr.invars[count:])
 
     def push(tangents: Sequence[Any], primals: Sequence[Any], environment: Sequence[Any]) -> list[Any]:
         return jax.jvp(lambda *xs: piece(xs, environment), tuple(primals), tuple(tangents))[1]
@@ -109,23 +110,16 @@ def piece_pattern(closed: ClosedJaxpr, piece: Piece, known: Sequence[np.ndarray 
         pattern.indptr,
         pattern.indices,
         pattern.shape,
-        column_shapes=tuple(tuple(v.aval.shape) for v in piece.inputs),
-        row_shapes=tuple(tuple(v.aval.shape) for v in piece.jaxpr.outvars),
+        column_shapes=tuple(map(shape, piece.inputs)),
+        row_shapes=tuple(map(shape, piece.jaxpr.outvars)),
     )
 
 
 def known_values(piece: Piece, consts: Sequence[Any]) -> list[np.ndarray | None]:
     """For each invar of a piece, its value if it is a concrete constant (constants come last)."""
     unknown = len(piece.jaxpr.invars) - len(consts)
-    concrete = [None if isinstance(c, jax.core.Tracer) else np.asarray(c) for c in consts]
+    concrete = [None if isinstance(c, Tracer) else np.asarray(c) for c in consts]
     return [*([None] * unknown), *concrete]
-
-
-def _avals(variables: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=getattr(v.aval, "weak_type", False))
-        for v in variables
-    )
 
 
 def _used(closed: ClosedJaxpr) -> list[bool]:

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_jaxpr
 
 from sparsesolve.coloring import Coloring
 from sparsesolve.jacobian._compress import Passes, entry_addresses
 from sparsesolve.jacobian._contributions import Contributions
 from sparsesolve.jacobian._decompress import Layout, decompress, plan_layout, source_tables, take, weight_tables
 from sparsesolve.jacobian._linear_map import LinearMap
-from sparsesolve.jacobian._program import Piece, Program, size
+from sparsesolve.jacobian._program import Piece, Program, abstract, size
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -87,7 +88,7 @@ class Plan:
     def invariants(self, parameters: Sequence[Any], consts: Sequence[Any], tables: dict[str, Any]) -> Invariants:
         """Evaluates parameters, run-time constants and weights."""
         piece = self.program.parameter_piece()
-        boundary = jax.core.eval_jaxpr(piece, [], *parameters, *consts)
+        boundary = eval_jaxpr(piece, [], *parameters, *consts)
         environment = [*boundary, *consts]
         constant = weights = None
         tail = None if self.tail is None or self._has_static_tail else self.tail.values(environment)
@@ -143,7 +144,7 @@ class Plan:
                 weights = weights * matrix.static[entries]
         return weight_tables(self.layout, weights.astype(self.dtype))
 
-    def _weight_positions(self) -> dict[str, list[np.ndarray] | None]:
+    def _weight_positions(self) -> dict[str, list[np.ndarray | None] | None]:
         """Where the weights of each level are in the data of the tail and of the head."""
         maps = {"tail": (self.tail, self.contributions.tail), "head": (self.head_map, self.contributions.head)}
         return {
@@ -196,8 +197,3 @@ def pass_work(core: Piece, coloring: Coloring) -> float:
 def gather_work(num_contributions: int, pattern: SparsityPattern) -> float:
     """Estimated nanoseconds of the decompression: a weighted contribution takes 3, an entry 1."""
     return 3.0 * num_contributions + pattern.nnz
-
-
-def abstract(variables: Sequence[Any]) -> tuple[Any, ...]:
-    """Shapes and dtypes of jaxpr variables."""
-    return tuple(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables)

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal, Var
 
 # Wrappers without a meaning of their own. Calls with their own derivative rule (custom_jvp_call, ...) stay closed.
@@ -70,7 +71,7 @@ class Program:
     @property
     def concrete_consts(self) -> list[np.ndarray | None]:
         """The constants whose values the plan may use; `None` for tracers."""
-        return [None if isinstance(c, jax.core.Tracer) else np.asarray(c) for c in self.consts]
+        return [None if isinstance(c, Tracer) else np.asarray(c) for c in self.consts]
 
     def depends(self, atom: Any) -> bool:
         return not isinstance(atom, Literal) and atom in self.dependent
@@ -106,12 +107,24 @@ class Piece:
 
     def __call__(self, inputs: Sequence[Any], environment: Sequence[Any]) -> list[Any]:
         """Evaluates the piece; `environment` holds the boundary parameters followed by the constants."""
-        return jax.core.eval_jaxpr(self.jaxpr, [], *inputs, *environment)
+        return eval_jaxpr(self.jaxpr, [], *inputs, *environment)
+
+
+def shape(atom: Any) -> tuple[int, ...]:
+    """Shape of a jaxpr variable (`()` for types that are not arrays)."""
+    return tuple(getattr(atom.aval, "shape", ()))
 
 
 def size(atom: Any) -> int:
-    """Number of elements of a jaxpr variable (1 for types that are not arrays)."""
-    return math.prod(getattr(atom.aval, "shape", ()))
+    """Number of elements of a jaxpr variable."""
+    return math.prod(shape(atom))
+
+
+def abstract(atoms: Sequence[Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Shapes and dtypes of jaxpr variables that hold arrays."""
+    return tuple(
+        jax.ShapeDtypeStruct(shape(v), v.aval.dtype, weak_type=bool(getattr(v.aval, "weak_type", False))) for v in atoms
+    )
 
 
 def trace_program(
@@ -139,7 +152,7 @@ def _classify(closed: ClosedJaxpr, num_unknowns: int, num_outputs: int) -> Progr
     jaxpr = _rebuild(jaxpr, [*jaxpr.invars, *jaxpr.constvars], jaxpr.outvars, jaxpr.eqns)
     const_vars = jaxpr.invars[len(jaxpr.invars) - len(consts) :]
     dependent = set(jaxpr.invars[:num_unknowns])
-    known = {v for v, c in zip(const_vars, consts, strict=True) if not isinstance(c, jax.core.Tracer)}
+    known = {v for v, c in zip(const_vars, consts, strict=True) if not isinstance(c, Tracer)}
     for eqn in jaxpr.eqns:
         operands = [v for v in eqn.invars if not isinstance(v, Literal)]
         if any(v in dependent for v in operands):
@@ -208,5 +221,5 @@ def _inline(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
         invars = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, Literal)))
         outvars = [v for v in eqn.outvars if not isinstance(v, DropVar)]
         one = _rebuild(jaxpr, invars, outvars, [eqn])
-        values.update(zip(outvars, jax.core.eval_jaxpr(one, [], *map(read, invars)), strict=True))
+        values.update(zip(outvars, eval_jaxpr(one, [], *map(read, invars)), strict=True))
     return [read(v) for v in jaxpr.outvars]

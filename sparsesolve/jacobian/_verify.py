@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_jaxpr
 
 from sparsesolve._tree import Structure
 from sparsesolve.jacobian._arguments import Arguments
@@ -66,7 +67,7 @@ def _directional_derivative(plan: Plan, arguments: Arguments, outputs: Structure
     parameters, consts = list(arguments.parameters), list(program.consts)
 
     def push(point: list[Any], direction: list[Any], parameters: list[Any], consts: list[Any]) -> Any:
-        boundary = jax.core.eval_jaxpr(program.parameter_piece(), [], *parameters, *consts)
+        boundary = eval_jaxpr(program.parameter_piece(), [], *parameters, *consts)
         along = jax.jvp(lambda *xs: whole(xs, [*boundary, *consts]), tuple(point), tuple(direction))[1]
         return outputs.ravel(along)
 
