@@ -16,6 +16,7 @@ import jax.tree_util as jtu
 from jax.core import Tracer, eval_jaxpr
 
 from sparsesolve._tree import partition
+from sparsesolve.linear._identities import without_identities
 from sparsesolve.linear._jaxpr_key import jaxpr_key, value_key
 
 
@@ -29,7 +30,7 @@ class PureFunction:
     """
 
     def __init__(self, closed: Any, out: Any, captured: tuple[bool, ...]):
-        self._jaxpr = closed.jaxpr
+        self._jaxpr = without_identities(closed.jaxpr)
         self._consts = tuple(
             None if flag else const for const, flag in zip(closed.consts, captured, strict=True)
         )  # None: handed over at call time

@@ -90,7 +90,8 @@ class Backtracking(AbstractLineSearch):
             first = trial.num_evaluations == 0
             length = jnp.where(first, trial.length, _shorter(trial.length, trial.norm / norm))
             new_norm, payload = evaluate(length)
-            accepted = new_norm <= (1 - self.decrease * length) * norm  # False for NaN
+            # For tiny lengths 1 - c t rounds to 1, hence the strict decrease. All False for NaN.
+            accepted = (new_norm <= (1 - self.decrease * length) * norm) & ((new_norm < norm) | (new_norm == 0))
             return Trial(length, new_norm, payload, accepted, trial.num_evaluations + 1)
 
         # One traced copy of `evaluate`: the full step is the first pass of the loop.

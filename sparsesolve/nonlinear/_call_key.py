@@ -44,7 +44,7 @@ def call_key(fn: Any, setting: Hashable) -> Hashable | None:
     function = getattr(fn, "__func__", fn)
     if not isinstance(function, types.FunctionType):
         return None
-    held = list(_referred(fn, _DEPTH))
+    held = [value for value in _referred(fn, _DEPTH) if value is not function]
     if any(isinstance(value, Tracer) for value in held):
         return None
     try:

@@ -42,6 +42,23 @@ from sparsesolve.nonlinear._direction import Direction, newton_direction
 from sparsesolve.nonlinear._results import RESULTS, to_optimistix
 
 
+class Prepared:
+    """Holds a prepared Jacobian as a static part of a state.
+
+    Drivers compare the static parts of states from different traces of one function, and tracing twice may prepare
+    twice; states fit together if their matrices do.
+    """
+
+    def __init__(self, jacobian: SparseJacobian):
+        self.jacobian = jacobian
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prepared) and self.jacobian.pattern == other.jacobian.pattern
+
+    def __hash__(self) -> int:
+        return hash(self.jacobian.pattern)
+
+
 class NewtonState(eqx.Module):
     """What a Newton iteration carries from step to step.
 
@@ -57,7 +74,7 @@ class NewtonState(eqx.Module):
         converged: whether a convergence test held.
         result: `RESULTS.successful` until something fails.
         counts: `num_steps`, `num_residuals`, `num_jacobians`, `num_factorizations`, `num_linear_iterations`.
-        jacobian: the prepared Jacobian.
+        prepared: the prepared Jacobian.
     """
 
     operands: PyTree[Array]
@@ -71,7 +88,7 @@ class NewtonState(eqx.Module):
     converged: Bool[Array, ""]
     result: RESULTS
     counts: dict[str, Int[Array, ""]]
-    jacobian: SparseJacobian = eqx.field(static=True)
+    prepared: Prepared = eqx.field(static=True)
 
 
 class Newton(optx.AbstractRootFinder):
@@ -140,7 +157,7 @@ class Newton(optx.AbstractRootFinder):
             converged=jnp.asarray(False),
             result=RESULTS.successful,
             counts={name: jnp.asarray(0, jnp.int32) for name in (*names, "nnz_factor")},
-            jacobian=prepared,
+            prepared=Prepared(prepared),
         )
 
     def step(
@@ -155,7 +172,7 @@ class Newton(optx.AbstractRootFinder):
         """One Newton step."""
         del options, tags
         structure = Structure.of(y)
-        residual, matrix = state.jacobian.evaluate(y, *state.operands, invariants=state.invariants)
+        residual, matrix = state.prepared.jacobian.evaluate(y, *state.operands, invariants=state.invariants)
         f = flat_residual(residual, structure)
         norm = two_norm(f)
         direction = newton_direction(self.linear_solver, matrix, f)
@@ -202,7 +219,7 @@ class Newton(optx.AbstractRootFinder):
             converged=converged,
             result=_judge(norm, direction, trial, converged, moved > 1),
             counts=_counted(state.counts, direction, trial),
-            jacobian=state.jacobian,
+            prepared=state.prepared,
         )
         return new_y, new_state, aux
 
@@ -237,7 +254,7 @@ class Newton(optx.AbstractRootFinder):
 
 def newton_stats(state: NewtonState) -> dict[str, Any]:
     """The statistics of a solve."""
-    jacobian = state.jacobian
+    jacobian = state.prepared.jacobian
     return {
         **state.counts,
         "num_colors": jacobian.num_colors,

@@ -135,7 +135,7 @@ def test_nonfinite_trials_are_rejected():
 
 @pytest.mark.parametrize("make", [gallery.brusselator, gallery.fem_diffusion], ids=["brusselator", "fem"])
 def test_gallery(make):
-    problem = make(7)
+    problem = make(8)
     sol = root_find(problem.residual, None, problem.y0, problem.args)
     assert isinstance(sol, optx.Solution)
     scale = norm(problem.residual(problem.y0, problem.args))
