@@ -96,6 +96,15 @@ def test_jaxpr_sparsity_with_known_inputs():
     np.testing.assert_array_equal(known.to_scipy().toarray(), [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1], [1, 1, 1, 0, 0]])
 
 
+def test_ragged_product_keeps_rows_and_columns():
+    sizes = jnp.array([2, 1])
+    rows = detect_sparsity(lambda x: jax.lax.ragged_dot(x, jnp.ones((2, 4, 2)), sizes), jnp.ones((3, 4)))
+    np.testing.assert_array_equal(rows.to_scipy().toarray(), np.kron(np.eye(3), np.ones((2, 4))))
+    groups = detect_sparsity(lambda g: jax.lax.ragged_dot(jnp.ones((3, 4)), g, sizes), jnp.ones((2, 4, 2)))
+    # Group sizes are not looked at: every row may belong to any group.
+    np.testing.assert_array_equal(groups.to_scipy().toarray(), np.tile(np.eye(2), (3, 8)))
+
+
 def brusselator(size):
     def laplacian(a):
         return jnp.roll(a, 1, 0) + jnp.roll(a, -1, 0) + jnp.roll(a, 1, 1) + jnp.roll(a, -1, 1) - 4 * a

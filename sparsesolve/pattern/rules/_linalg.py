@@ -10,26 +10,56 @@ import numpy as np
 from sparsesolve.pattern._dependence import MAX_PRODUCT, Dependence, selection, shared_row
 from sparsesolve.pattern._equation import Equation, rule
 from sparsesolve.pattern._operations import apply, group_union, move, take, union
-from sparsesolve.pattern.rules._reduction import along_axis, dense_along
+from sparsesolve.pattern.rules._reduction import along_axis, dense_along, reduce_axes
+
+Axes = Sequence[Sequence[int]]
+Shapes = Sequence[tuple[int, ...]]
 
 
 @rule("dot_general")
 def dot_general(equation: Equation) -> list[Dependence | None]:
     """out[b, i, j] = sum_k lhs[b, k, i] rhs[b, k, j]; terms with a known zero factor are left out."""
     contract, batch = equation.params["dimension_numbers"]
-    parts = []
-    for side in (0, 1):
-        dep = equation.deps[side]
-        if dep is not None:
-            other = equation.nonzero(1 - side)
-            parts.append(_product(equation, dep, side, contract, batch, other))
-    return [union(parts, equation.out_shapes[0])]
+    (out_shape,), shapes = equation.out_shapes, equation.in_shapes
+    parts = [
+        _product(dep, side, shapes, contract, batch, equation.nonzero(1 - side), out_shape)
+        for side, dep in enumerate(equation.deps[:2])
+        if dep is not None
+    ]
+    return [union(parts, out_shape)]
+
+
+@rule("ragged_dot_general")
+def ragged_dot_general(equation: Equation) -> list[Dependence | None]:
+    """out[i, j] = sum_k lhs[i, k] rhs[group(i), k, j]: a product in which rows may meet any group of rhs."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (contract, batch), groups = numbers.dot_dimension_numbers, sorted(numbers.rhs_group_dimensions)
+    (out_shape,), (left, right) = equation.out_shapes, equation.in_shapes[:2]
+    if not groups or set(numbers.lhs_ragged_dimensions) & {*contract[0], *batch[0]}:
+        raise ValueError("only ragged free dimensions of the left operand are resolved")
+    kept = [axis for axis in range(len(right)) if axis not in groups]
+    shapes = [left, tuple(right[axis] for axis in kept)]
+    contract, batch = ((axes[0], [kept.index(axis) for axis in axes[1]]) for axes in (contract, batch))
+    united = move(reduce_axes(equation.deps[1], groups), lambda a: a.reshape(shapes[1]), shapes[1])
+    parts = [
+        _product(dep, side, shapes, contract, batch, None, out_shape)
+        for side, dep in enumerate((equation.deps[0], united))
+        if dep is not None
+    ]
+    return [union(parts, out_shape)]
 
 
 def _product(
-    equation: Equation, dep: Dependence, side: int, contract: Sequence, batch: Sequence, factor: np.ndarray | None
+    dep: Dependence,
+    side: int,
+    shapes: Shapes,
+    contract: Axes,
+    batch: Axes,
+    factor: np.ndarray | None,
+    out_shape: tuple[int, ...],
 ) -> Dependence | None:
-    shape, other = equation.in_shapes[side], equation.in_shapes[1 - side]
+    """The part of a product that comes from one operand, the other being zero where `factor` is false."""
+    shape, other = shapes[side], shapes[1 - side]
     free = [a for a in range(len(shape)) if a not in contract[side] and a not in batch[side]]
     free_other = [a for a in range(len(other)) if a not in contract[1 - side] and a not in batch[1 - side]]
     nb = math.prod(shape[a] for a in batch[side])
@@ -51,7 +81,7 @@ def _product(
         matrix = selection(rows.reshape(-1), cols.reshape(-1), (nb * nf * no, nb * nk * nf))
         out = apply(inputs, matrix, (nb, nf, no))
     back = (0, 1, 2) if side == 0 else (0, 2, 1)
-    return move(out, lambda a: np.transpose(a, back).reshape(equation.out_shapes[0]), equation.out_shapes[0])
+    return move(out, lambda a: np.transpose(a, back).reshape(out_shape), out_shape)
 
 
 def batched_dense(
