@@ -30,7 +30,7 @@ _VANISHING_AT_ZERO = set(
     "abs asin asinh atan atanh cbrt conj convert_element_type copy copy_p erf expm1 floor imag log1p neg real "
     "reduce_precision round sign sin sinh sqrt square stop_gradient tan tanh".split()
 )
-_TRIANGLES = {"cholesky": (np.tril,), "qr": (None, np.triu)}
+_TRIANGLES = {"qr": (None, np.triu)}  # the primitive `cholesky` leaves its other triangle undefined
 
 
 def masks(equation: Equation) -> list[Mask | None]:
