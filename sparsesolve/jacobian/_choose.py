@@ -8,6 +8,7 @@ function is coloured only if a lower bound on its price says that it can win.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from sparsesolve.coloring import Coloring, color
 from sparsesolve.jacobian._compress import choose_coloring, entry_addresses, longest
 from sparsesolve.jacobian._contributions import Contributions, count_contributions, expand
 from sparsesolve.jacobian._decompress import plan_layout
-from sparsesolve.jacobian._linear_map import LinearMap, known_values, piece_pattern, tangent_jaxpr
+from sparsesolve.jacobian._linear_map import LinearMap, PiecesTooDense, known_values, piece_pattern, tangent_jaxpr
 from sparsesolve.jacobian._peel import Head, Peeling
 from sparsesolve.jacobian._plan import Plan, gather_work, make_passes, pass_work, plain_plan
 from sparsesolve.jacobian._program import Piece, Program, abstract, size
@@ -62,19 +63,18 @@ def choose_plan(
         symmetric: whether the Jacobian is symmetric (a Hessian): then a star colouring reads two entries at once.
     """
     whole = program.piece(program.unknowns, program.outputs)
-    if peel:
-        peeling = Peeling(program)
-        # The pattern of J has told the user about unknown primitives already.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    peeling = Peeling(program) if peel else None
+    tail, best = None, None
+    # The pattern of J has told the user about unknown primitives already.
+    with warnings.catch_warnings(), contextlib.suppress(PiecesTooDense):
+        warnings.simplefilter("ignore")
+        if peeling is not None:
             tail = LinearMap(peeling.tail(), program.consts, dtype)
             if not peeling.cut_outputs:
                 return _linear_plan(program, pattern, dtype, tail)
             best = _best_candidate(program, pattern, dtype, peeling, tail)
-        if best is not None and best.work < _GAIN * _least_work(whole, pattern, symmetric):
-            return _peeled_plan(program, pattern, dtype, tail, best, chunk)
-    else:
-        best, tail = None, None
+    if best is not None and tail is not None and best.work < _GAIN * _least_work(whole, pattern, symmetric):
+        return _peeled_plan(program, pattern, dtype, tail, best, chunk)
     if symmetric:
         coloring = color(pattern, "symmetric")
     else:

@@ -16,6 +16,7 @@ import jax.tree_util as jtu
 
 from sparsesolve.jacobian._arguments import normal_argnums, split_arguments
 from sparsesolve.jacobian._jacobian import Options, SparseJacobian
+from sparsesolve.jacobian._limits import check_chunk_size
 
 
 def hessian(
@@ -56,6 +57,7 @@ def hessian(
     def gradient(*values: Any) -> Any:
         return jax.grad(_scalar(f, has_aux), argnums=argnums, has_aux=has_aux)(*values)
 
+    check_chunk_size(chunk_size, "hessian")
     options = Options(peel, chunk_size, True, has_aux, "hessian", symmetric=True)
     arguments = split_arguments(args, argnums, "hessian")
     if any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in arguments.unknowns):

@@ -23,7 +23,7 @@ from sparsesolve._tree import Structure
 from sparsesolve.coloring import Coloring
 from sparsesolve.jacobian._arguments import Arguments, check_same_shapes, flat_function, normal_argnums, split_arguments
 from sparsesolve.jacobian._choose import choose_plan
-from sparsesolve.jacobian._limits import check_size
+from sparsesolve.jacobian._limits import check_chunk_size, check_size
 from sparsesolve.jacobian._plan import Invariants, Plan
 from sparsesolve.jacobian._program import trace_program
 from sparsesolve.jacobian._sparsity import program_pattern
@@ -88,6 +88,7 @@ def jacobian(
         >>> jac(jnp.zeros(6)).todense()[0]
         Array([-1.,  1.,  0.,  0.,  0.,  1.], dtype=float64)
     """
+    check_chunk_size(chunk_size, "jacobian")
     options = Options(peel, chunk_size, square, has_aux, "jacobian")
     return SparseJacobian(
         f, split_arguments(args, argnums, "jacobian"), normal_argnums(argnums, args), sparsity, options, verify
@@ -130,9 +131,9 @@ class SparseJacobian:
         self._options = options
         self._prepared = arguments
         self._sparsity = sparsity.pattern if isinstance(sparsity, SparseJacobian) else sparsity
-        self._specialised: dict[Any, _Specialised] = {}
         self.inputs = arguments.structure
-        first = self._specialise(arguments)
+        first = _Specialised(f, arguments, argnums, self._sparsity, None, options)
+        self._specialised = {arguments.key: first}
         self.pattern: SparsityPattern = first.plan.pattern
         self.outputs = first.outputs
         self._first = first
@@ -216,9 +217,8 @@ class SparseJacobian:
     def _specialise(self, arguments: Arguments) -> _Specialised:
         key = arguments.key
         if key not in self._specialised:
-            pattern = self.pattern if hasattr(self, "pattern") else None
             self._specialised[key] = _Specialised(
-                self._f, arguments, self._argnums, self._sparsity, pattern, self._options
+                self._f, arguments, self._argnums, self._sparsity, self.pattern, self._options
             )
         return self._specialised[key]
 

@@ -1,4 +1,4 @@
-"""Refuses Jacobians that no machine at hand could hold. Plan side."""
+"""Refuses what cannot work: Jacobians larger than the machine's memory, chunks of no colours. Plan side."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def check_size(pattern: SparsityPattern, dtype: np.dtype, caller: str) -> None:
         f"that takes {needed / 1e9:.1f} GB, and this machine has {available / 1e9:.1f} GB. Look for the operation that "
         "couples all unknowns (a sum, an fft, a dense solve), or use products J @ v by jax.jvp instead."
     )
+
+
+def check_chunk_size(chunk_size: int | None, caller: str) -> None:
+    """Raises unless `chunk_size` is `None` or positive."""
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(
+            f"{caller} got chunk_size={chunk_size}, which computes no colours at a time; write a positive number, or "
+            "None for all colours at once."
+        )
 
 
 def _physical_memory() -> int:

@@ -23,6 +23,10 @@ from sparsesolve.jacobian._program import Piece, abstract, shape
 from sparsesolve.pattern import SparsityPattern, jaxpr_sparsity
 
 
+class PiecesTooDense(ValueError):  # noqa: N818
+    """A piece couples so much with so much that its matrix cannot be indexed."""
+
+
 class LinearMap:
     """The matrix of a linear `piece`, rows and columns in the order of its raveled outputs and inputs.
 
@@ -105,7 +109,10 @@ def piece_pattern(closed: ClosedJaxpr, piece: Piece, known: Sequence[np.ndarray 
     count = piece.num_inputs
     primals = [None] * (len(closed.jaxpr.invars) - len(piece.jaxpr.invars))
     values = [*known[:count], *primals, *known[count:]]
-    pattern = jaxpr_sparsity(closed, [i < count for i in range(len(values))], values)
+    try:
+        pattern = jaxpr_sparsity(closed, [i < count for i in range(len(values))], values)
+    except ValueError as error:
+        raise PiecesTooDense(str(error)) from error
     return SparsityPattern(
         pattern.indptr,
         pattern.indices,
@@ -118,8 +125,14 @@ def piece_pattern(closed: ClosedJaxpr, piece: Piece, known: Sequence[np.ndarray 
 def known_values(piece: Piece, consts: Sequence[Any]) -> list[np.ndarray | None]:
     """For each invar of a piece, its value if it is a concrete constant (constants come last)."""
     unknown = len(piece.jaxpr.invars) - len(consts)
-    concrete = [None if isinstance(c, Tracer) else np.asarray(c) for c in consts]
-    return [*([None] * unknown), *concrete]
+    return [*([None] * unknown), *map(_concrete_value, consts)]
+
+
+def _concrete_value(const: Any) -> np.ndarray | None:
+    """A constant as NumPy array; tracers and types that NumPy lacks (random keys) have no value for the plan."""
+    if isinstance(const, Tracer) or jnp.issubdtype(jnp.result_type(const), jax.dtypes.extended):
+        return None
+    return np.asarray(const)
 
 
 def _used(closed: ClosedJaxpr) -> list[bool]:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal, Var
 
@@ -67,11 +66,6 @@ class Program:
     @property
     def outputs(self) -> list[Any]:
         return list(self.jaxpr.outvars[: self.num_outputs])
-
-    @property
-    def concrete_consts(self) -> list[np.ndarray | None]:
-        """The constants whose values the plan may use; `None` for tracers."""
-        return [None if isinstance(c, Tracer) else np.asarray(c) for c in self.consts]
 
     def depends(self, atom: Any) -> bool:
         return not isinstance(atom, Literal) and atom in self.dependent

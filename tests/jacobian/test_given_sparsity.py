@@ -121,6 +121,18 @@ def test_warns_when_coloring_gains_nothing():
         jacobian(lambda u: jnp.cumsum(jnp.tanh(u) * jnp.sum(u)) * jnp.sum(u**2), normal(40), verify=False)
 
 
+def test_chunks_of_no_colors():
+    with pytest.raises(ValueError, match="chunk_size=0"):
+        jacobian(bratu, U, chunk_size=0)
+
+
+def test_random_keys_may_be_closed_over():
+    key = jax.random.key(3)
+    noise = jax.random.normal(key, (5,))
+    jac = jacobian(lambda u: u**2 * jax.random.normal(key, (5,)), normal(5))
+    assert_close(jac(jnp.ones(5)).todense(), np.diag(2 * noise))
+
+
 def test_repr_and_identity():
     jac = jacobian(bratu, U, verify=False)
     assert repr(jac) == f"SparseJacobian(20 x 20, nnz={jac.pattern.nnz}, 1 colors, linear part peeled)"

@@ -67,7 +67,7 @@ def test_calls_to_jit_are_inlined():
     assert "jit" not in {eqn.primitive.name for eqn in program.jaxpr.eqns}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=60), st.integers(0, 2**31), st.booleans())
 def test_layouts_sum_all_contributions(slots, seed, unit):
     """Against `numpy.add.at`, with few and many contributions and entries without any."""
@@ -84,7 +84,7 @@ def test_layouts_sum_all_contributions(slots, seed, unit):
     np.testing.assert_allclose(ours, expected, atol=1e-13)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.integers(0, 2**31))
 def test_contributions_are_the_triple_product(seed):
     rng = np.random.default_rng(seed)
