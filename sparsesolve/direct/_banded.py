@@ -14,6 +14,7 @@ Cost: `6 n w^2` to factorize, `6 n w` a solve; `n / w` sequential steps.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +41,7 @@ class BandedFactors(NamedTuple):
 
 class _Tables(NamedTuple):
     lines: LineTables
-    blocks: np.ndarray  # (blocks, 3, w, w): source of L, D, U; nnz is zero, nnz + 1 is one
+    blocks: Any  # (blocks, 3, w, w): source of L, D, U; nnz is zero, nnz + 1 is one
     row_order: np.ndarray  # (n,)
     col_order: np.ndarray  # (n,)
     row_place: np.ndarray  # (n,)
@@ -114,16 +115,28 @@ def _solve(tables: _Tables, factors: BandedFactors, rhs: Array, transpose: bool)
     b = jnp.pad((rhs * before)[order], (0, num * w - rhs.shape[0])).reshape(num, w)
     start = jnp.zeros(w, jnp.result_type(inverse, rhs))
     if transpose:
-        shifted = jnp.concatenate([jnp.zeros_like(upper[:1]), upper[:-1]])
-        _, y = lax.scan(lambda p, row: (row[1] - _dot(p, row[0]),) * 2, start, (shifted, b))
-        shifted = jnp.concatenate([lower[1:], jnp.zeros_like(lower[:1])])
-        _, x = lax.scan(
-            lambda p, row: (_dot(row[2] - _dot(p, row[1]), row[0]),) * 2, start, (inverse, shifted, y), reverse=True
-        )
+        y = _sweep(lambda p, off, r: r - _dot(p, off), start, (_shift(upper, 1), b))
+        x = _sweep(lambda p, e, off, r: _dot(r - _dot(p, off), e), start, (inverse, _shift(lower, -1), y), reverse=True)
     else:
-        _, z = lax.scan(lambda p, row: (_dot(row[0], row[2] - _dot(row[1], p)),) * 2, start, (inverse, lower, b))
-        _, x = lax.scan(lambda p, row: (row[1] - _dot(row[0], p),) * 2, start, (upper, z), reverse=True)
+        z = _sweep(lambda p, e, off, r: _dot(e, r - _dot(off, p)), start, (inverse, lower, b))
+        x = _sweep(lambda p, off, r: r - _dot(off, p), start, (upper, z), reverse=True)
     return x.reshape(-1)[place] * after
+
+
+def _shift(blocks: Array, by: int) -> Array:
+    """The blocks moved one place down or up, zero where none is left."""
+    zero = jnp.zeros_like(blocks[:1])
+    return jnp.concatenate([zero, blocks[:-1]] if by > 0 else [blocks[1:], zero])
+
+
+def _sweep(advance: Callable[..., Array], start: Array, blocks: tuple[Array, ...], *, reverse: bool = False) -> Array:
+    """All values of the recurrence `x <- advance(x, *blocks[i])`."""
+
+    def step(x: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
+        x = advance(x, *row)
+        return x, x
+
+    return lax.scan(step, start, blocks, reverse=reverse)[1]
 
 
 def _dot(a: Array, b: Array) -> Array:

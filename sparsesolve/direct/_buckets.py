@@ -14,11 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sparsesolve.direct._cost import FLOP_TIME, FRONT_TIME, front_time
+from sparsesolve.direct._cost import front_time
 from sparsesolve.direct._fronts import Fronts
 
 _CHUNK_ENTRIES = 48_000  # doubles of a chunk's fronts: they stay in a core's second-level cache
 _CHUNK_TIME = 15_000.0  # nanoseconds to start one chunk
+_CLASS_TIME = 8e5  # what another class may save before it is worth its compilation, a fifth of a second
 _MAX_BATCH = 256
 _MAX_SIZES = 160
 
@@ -72,13 +73,12 @@ def schedule(fronts: Fronts, max_classes: int = 10) -> Schedule:
     is_leaf = fronts.height == 0
     bucket_of = np.zeros(k.size, np.int64)
     shapes: list[tuple[int, int, bool]] = []
-    share = front_time(k, m).sum() * 0.02
     for leaf in (True, False):
         members = np.flatnonzero(is_leaf == leaf)
         if members.size == 0:
             continue
         limit = max(2, max_classes // 4) if leaf else max_classes - max(2, max_classes // 4)
-        label, sizes = _size_classes(k[members], m[members], limit, max(2e5, share))
+        label, sizes = _size_classes(k[members], m[members], leaf, limit, _CLASS_TIME)
         bucket_of[members] = label + len(shapes)
         shapes.extend((int(kk), int(mm), leaf) for kk, mm in sizes)
     return _chunk(fronts, shapes, bucket_of)
@@ -94,7 +94,7 @@ def _chunk(fronts: Fronts, shapes: list[tuple[int, int, bool]], bucket_of: np.nd
         # Fronts with many children together: a chunk works as long as its busiest front.
         members = members[np.lexsort((-children[members], fronts.height[members]))]
         per_level = np.bincount(fronts.height[members], minlength=num_levels)
-        batch = _batch(per_level[per_level > 0], k, m)
+        batch = _batch(per_level[per_level > 0], k, m, leaf)
         stops, mine = np.cumsum(per_level), []
         for level, (count, stop) in enumerate(zip(per_level.tolist(), stops.tolist(), strict=True)):
             levels[level, c, 0] = len(mine)
@@ -105,20 +105,16 @@ def _chunk(fronts: Fronts, shapes: list[tuple[int, int, bool]], bucket_of: np.nd
     return Schedule(tuple(buckets), tuple(chunks), levels, bucket_of)
 
 
-def _batch(counts: np.ndarray, k: int, m: int) -> int:
+def _batch(counts: np.ndarray, k: int, m: int, leaf: bool) -> int:
     """The batch size with the least estimated time: large batches leave chunks half empty near the root."""
     largest = int(max(1, min(_MAX_BATCH, _CHUNK_ENTRIES // max(1, (k + m) ** 2), counts.max())))
     sizes = np.arange(1, largest + 1)
     chunks = -(-counts[:, None] // sizes[None, :])
-    total = (chunks * (sizes * front_time(k, m) + _CHUNK_TIME)).sum(0)
+    total = (chunks * (sizes * front_time(k, m, leaf) + _CHUNK_TIME)).sum(0)
     return int(sizes[np.argmin(total)])
 
 
-def _padded_time(k: np.ndarray, m: np.ndarray) -> np.ndarray:
-    return FRONT_TIME + FLOP_TIME * 2.0 * (3.0 * k**3 + k * k * m + k * m * m) + 1.6 * (k + m) ** 2
-
-
-def _size_classes(k: np.ndarray, m: np.ndarray, limit: int, worth: float) -> tuple[np.ndarray, np.ndarray]:
+def _size_classes(k: np.ndarray, m: np.ndarray, leaf: bool, limit: int, worth: float) -> tuple[np.ndarray, np.ndarray]:
     """Agglomerates front sizes. Returns the class of each front and the padded `(k, m)` of each class."""
     quantum = 1
     while True:
@@ -132,9 +128,11 @@ def _size_classes(k: np.ndarray, m: np.ndarray, limit: int, worth: float) -> tup
     owner = np.arange(shape.shape[0])
     alive = np.ones(shape.shape[0], bool)
     joint = np.maximum(shape[:, None, :], shape[None, :, :])
-    own = weight * _padded_time(shape[:, 0], shape[:, 1])
+    own = weight * front_time(shape[:, 0], shape[:, 1], leaf)
     gain = (
-        (weight[:, None] + weight[None, :]) * _padded_time(joint[..., 0], joint[..., 1]) - own[:, None] - own[None, :]
+        (weight[:, None] + weight[None, :]) * front_time(joint[..., 0], joint[..., 1], leaf)
+        - own[:, None]
+        - own[None, :]
     )
     np.fill_diagonal(gain, np.inf)
     while alive.sum() > 1:
@@ -146,9 +144,9 @@ def _size_classes(k: np.ndarray, m: np.ndarray, limit: int, worth: float) -> tup
         owner[owner == b] = a
         alive[b] = False
         gain[b, :] = gain[:, b] = np.inf
-        own[a] = weight[a] * _padded_time(shape[a, 0], shape[a, 1])
+        own[a] = weight[a] * front_time(shape[a, 0], shape[a, 1], leaf)
         joint_k, joint_m = np.maximum(shape[a, 0], shape[:, 0]), np.maximum(shape[a, 1], shape[:, 1])
-        row = (weight[a] + weight) * _padded_time(joint_k, joint_m) - own[a] - own
+        row = (weight[a] + weight) * front_time(joint_k, joint_m, leaf) - own[a] - own
         row[~alive] = np.inf
         row[a] = np.inf
         gain[a, :] = gain[:, a] = row

@@ -59,30 +59,29 @@ def _over_chunks(levels: Array, num_buckets: int, body: Any, state: Any, *, reve
     return lax.fori_loop(0, num_levels, level, state)
 
 
-def _gather_children(pool: Array, tables: BucketTables, pair: Array) -> Array:
-    """The sum of two children's Schur complements in the places of their parents' fronts, `(batch, size, size)`.
-
-    The last entry of the pool is zero; places without a child read it.
-    """
-    row, col = _at(tables.child_row, pair), _at(tables.child_col, pair)
-    index = jnp.minimum(row[..., :, None] + col[..., None, :], pool.shape[0] - 1)
-    first, second = (pool.at[index[i]].get(mode="promise_in_bounds") for i in range(2))
-    return first + second
-
-
 def _assemble(pool: Array, values: Array, bucket: Bucket, tables: BucketTables, q: Array) -> Array:
-    """The fronts of one chunk, `(batch, size, size)`."""
-    shape = (bucket.batch, bucket.size, bucket.size)
+    """The fronts of one chunk, `(batch, size, size)`: what the children added, and the matrix entries."""
+    size = bucket.batch * bucket.size**2
     if bucket.leaf:
-        front = jnp.zeros(shape, values.dtype)
+        front = jnp.zeros(size, values.dtype)
     else:
-        start, stop = tables.pair_start[q], tables.pair_start[q + 1]
-        front = _gather_children(pool, tables, start)
-        front = lax.fori_loop(start + 1, stop, lambda p, f: f + _gather_children(pool, tables, p), front)
+        front = lax.dynamic_slice_in_dim(pool, tables.pool_start[q], size)
     entries = values[_at(tables.entry_source, q)]
-    target = _at(tables.entry_target, q)
-    flat = front.reshape(-1).at[target].add(entries, mode="drop", indices_are_sorted=True)
-    return flat.reshape(shape)
+    front = _add_at(front, _at(tables.entry_target, q), entries)
+    return front.reshape(bucket.batch, bucket.size, bucket.size)
+
+
+def _extend_add(pool: Array, schur: Array, tables: BucketTables, q: Array) -> Array:
+    """Adds Schur complements to the parents' fronts; rows and columns without a place there are dropped."""
+    row, col = _at(tables.parent_row, q), _at(tables.parent_col, q)
+    return _add_at(pool, (row[..., :, None] + col[..., None, :]).reshape(-1), schur.reshape(-1))
+
+
+def _add_at(array: Array, index: Array, updates: Array) -> Array:
+    """`array.at[index].add(updates)` for flat arrays, out-of-range indices dropped, without index wrapping."""
+    numbers = lax.ScatterDimensionNumbers((), (0,), (0,))
+    mode = lax.GatherScatterMode.FILL_OR_DROP
+    return lax.scatter_add(array, index[:, None], updates, numbers, mode=mode)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -103,11 +102,14 @@ def factorize(
             lower = front[:, k:, :k]
             upper = _dot(inverse, front[:, :k, k:])
             parts += [upper.reshape(-1), lower.reshape(-1)]
-            schur = front[:, k:, k:] - _dot(lower, upper)
-            pool = lax.dynamic_update_slice_in_dim(pool, schur.reshape(-1), mine.pool_start[q], 0)
+            pool = _extend_add(pool, front[:, k:, k:] - _dot(lower, upper), mine, q)
+            if not bucket.leaf:  # Leave the place clean for the next front. Only after the addition, which depends on
+                # the front's values: XLA then knows that they have been read, and needs no copy of the pool.
+                clean = jnp.zeros(front.size, pool.dtype)
+                pool = lax.dynamic_update_slice_in_dim(pool, clean, mine.pool_start[q], 0)
         return lax.dynamic_update_slice_in_dim(factors, jnp.concatenate(parts), mine.factor_start[q], 0), pool
 
-    state = (jnp.zeros(sizes.factor, data.dtype), jnp.zeros(sizes.pool + 1, data.dtype))
+    state = (jnp.zeros(sizes.factor, data.dtype), jnp.zeros(sizes.pool, data.dtype))
     return _over_chunks(tables.levels, len(buckets), body, state)[0]
 
 
@@ -131,28 +133,19 @@ def solve(
     take, give = (tables.slot_col, tables.row_slot) if transpose else (tables.slot_row, tables.col_slot)
     zero = jnp.zeros(1, rhs.dtype)
     slotted = jnp.concatenate([jnp.concatenate([rhs, zero])[take], zero])
-    updates = jnp.zeros(sizes.updates + 1, rhs.dtype)
 
-    def forward(c: int, q: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        y, updates = state
+    def forward(c: int, q: Array, y: Array) -> Array:
         bucket, mine = buckets[c], tables.buckets[c]
-        k, m, start = bucket.k, bucket.m, mine.slot_start[q]
+        start = mine.slot_start[q]
         inverse, upper, lower = _blocks(factors, bucket, mine.factor_start[q])
-        t = lax.dynamic_slice_in_dim(y, start, bucket.batch * k).reshape(bucket.batch, k)
-        t = jnp.concatenate([t, jnp.zeros((bucket.batch, m), y.dtype)], axis=1)
-        if not bucket.leaf:
-
-            def child(pair: Array, t: Array) -> Array:
-                index = jnp.minimum(_at(mine.child_update, pair), updates.shape[0] - 1)
-                first, second = (updates.at[index[i]].get(mode="promise_in_bounds") for i in range(2))
-                return t + first + second
-
-            t = lax.fori_loop(mine.pair_start[q], mine.pair_start[q + 1], child, t)
-        z = t[:, :k] if transpose else _matvec(inverse, t[:, :k])
-        if m:
-            u = t[:, k:] - (_matvec_transposed(upper, z) if transpose else _matvec(lower, z))
-            updates = lax.dynamic_update_slice_in_dim(updates, u.reshape(-1), mine.update_start[q], 0)
-        return lax.dynamic_update_slice_in_dim(y, z.reshape(-1), start, 0), updates
+        z = lax.dynamic_slice_in_dim(y, start, bucket.batch * bucket.k).reshape(bucket.batch, bucket.k)
+        if not transpose:
+            z = _matvec(inverse, z)
+            y = lax.dynamic_update_slice_in_dim(y, z.reshape(-1), start, 0)
+        if bucket.m:
+            update = _matvec_transposed(upper, z) if transpose else _matvec(lower, z)
+            y = _add_at(y, _at(mine.border_slot, q).reshape(-1), -update.reshape(-1))
+        return y
 
     def backward(c: int, q: Array, x: Array) -> Array:
         bucket, mine = buckets[c], tables.buckets[c]
@@ -167,6 +160,7 @@ def solve(
         return lax.dynamic_update_slice_in_dim(x, z.reshape(-1), start, 0)
 
     num = len(buckets)
-    slotted, _ = _over_chunks(tables.levels, num, forward, (slotted, updates))
+    slotted = _over_chunks(tables.levels, num, forward, slotted)
+    slotted = slotted.at[-1].set(0)  # padded border rows read zero
     slotted = _over_chunks(tables.levels, num, backward, slotted, reverse=True)
     return slotted[give]

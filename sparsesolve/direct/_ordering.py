@@ -12,13 +12,17 @@ Cost: O(nnz log n), in METIS.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pymetis
 import scipy.sparse
 import scipy.sparse.csgraph
 
+Graph = Any  # a scipy.sparse.csr_matrix of ones without loops; SciPy's own annotations do not know its attributes
 
-def adjacency(rows: np.ndarray, cols: np.ndarray, n: int) -> scipy.sparse.csr_matrix:
+
+def adjacency(rows: np.ndarray, cols: np.ndarray, n: int) -> Graph:
     """The graph of `A + A^T` without loops: CSR of ones (int8), indices sorted."""
     off = rows != cols
     rows, cols = rows[off], cols[off]
@@ -30,7 +34,7 @@ def adjacency(rows: np.ndarray, cols: np.ndarray, n: int) -> scipy.sparse.csr_ma
     return graph
 
 
-def nested_dissection(graph: scipy.sparse.csr_matrix) -> np.ndarray:
+def nested_dissection(graph: Graph) -> np.ndarray:
     """An elimination order: `order[p]` is the unknown eliminated at place `p`, int64."""
     degree = np.diff(graph.indptr)
     n = degree.size
@@ -43,7 +47,7 @@ def nested_dissection(graph: scipy.sparse.csr_matrix) -> np.ndarray:
     return np.concatenate([sparse[inner], hubs[np.argsort(degree[hubs], kind="stable")]])
 
 
-def reverse_cuthill_mckee(graph: scipy.sparse.csr_matrix) -> np.ndarray:
+def reverse_cuthill_mckee(graph: Graph) -> np.ndarray:
     """An order with small bandwidth, int64 `(n,)`."""
     return np.asarray(scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=True), np.int64)
 
@@ -56,7 +60,7 @@ def bandwidths(rows: np.ndarray, cols: np.ndarray) -> tuple[int, int]:
     return max(0, int(-offset.min())), max(0, int(offset.max()))
 
 
-def indistinguishable(graph: scipy.sparse.csr_matrix) -> np.ndarray:
+def indistinguishable(graph: Graph) -> np.ndarray:
     """A group number for each vertex: vertices share one when they have the same closed neighbourhood.
 
     Neighbourhoods are compared by the sum of 64-bit random labels. A collision would cost a little fill, never
@@ -69,7 +73,7 @@ def indistinguishable(graph: scipy.sparse.csr_matrix) -> np.ndarray:
     return np.unique(hashes, return_inverse=True)[1]
 
 
-def _compressed_dissection(graph: scipy.sparse.csr_matrix) -> np.ndarray:
+def _compressed_dissection(graph: Graph) -> np.ndarray:
     group = indistinguishable(graph)
     num_groups = int(group.max(initial=-1)) + 1
     if num_groups > 0.8 * graph.shape[0]:
@@ -81,9 +85,9 @@ def _compressed_dissection(graph: scipy.sparse.csr_matrix) -> np.ndarray:
     return np.argsort(place[group], kind="stable")
 
 
-def _metis(graph: scipy.sparse.csr_matrix) -> np.ndarray:
+def _metis(graph: Graph) -> np.ndarray:
     if graph.nnz == 0:  # METIS refuses graphs without edges
         return np.arange(graph.shape[0])
-    starts, neighbours = graph.indptr.astype(np.int32), graph.indices.astype(np.int32)
-    order, _ = pymetis.nested_dissection(pymetis.CSRAdjacency(starts, neighbours))
+    adjacent = pymetis.CSRAdjacency(graph.indptr.astype(np.int32), graph.indices.astype(np.int32))
+    order, _ = pymetis.nested_dissection(adjacent)
     return np.asarray(order, np.int64)

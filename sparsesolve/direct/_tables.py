@@ -1,15 +1,16 @@
 """Index tables of the multifrontal factorization: where each chunk's entries come from and go to. Host-side.
 
-Every Schur complement has a place in one pool of values, reused as soon as its parent has taken it up (first fit).
-A front gathers from the blocks of its children: entry (i, j) of the front reads `base + R[i] * width + R[j]` of the
-pool, so a child needs one map `R` of the front's length rather than one of its square. Children come in pairs.
+Fronts live in one pool of values: each is there from the moment its first child is eliminated until its own
+elimination, then its place is cleared and given to later fronts (first fit). A child adds entry (i, j) of its Schur
+complement at `base + R[i] * width + R[j]` of the pool, so it needs one map `R` of its border's length, not of its
+square. Leaves never enter the pool.
 """
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,30 +20,30 @@ from sparsesolve.direct._fronts import Fronts
 ABSENT = 2**29  # an index beyond every pool; two of them still fit in int32
 
 
-class BucketTables(NamedTuple):
-    """Tables of one class; the first axis counts its chunks (child tables: its pairs of children)."""
+Table = Any  # int32: a NumPy array in the plan, a device array or a tracer in compiled code
 
-    factor_start: np.ndarray  # (chunks,) where the chunk's factors begin
-    slot_start: np.ndarray  # (chunks,) where its pivots begin in the slotted vector
-    pool_start: np.ndarray  # (chunks,) where its Schur complements begin in the pool
-    update_start: np.ndarray  # (chunks,) where its border updates begin in the solve
-    entry_source: np.ndarray  # (chunks, entries) matrix values that enter its fronts; nnz stands for 1
-    entry_target: np.ndarray  # (chunks, entries) where, within the chunk's (batch, size, size)
-    border_slot: np.ndarray  # (chunks, batch, m) slots of the border unknowns
-    pair_start: np.ndarray  # (chunks + 1,) pairs of children of each chunk
-    child_row: np.ndarray  # (pairs, 2, batch, size) pool index of the child's row of each front row
-    child_col: np.ndarray  # (pairs, 2, batch, size) column within the child
-    child_update: np.ndarray  # (pairs, 2, batch, size) index of the child's update in the solve
+
+class BucketTables(NamedTuple):
+    """Tables of one class; the first axis counts its chunks."""
+
+    factor_start: Table  # (chunks,) where the chunk's factors begin
+    slot_start: Table  # (chunks,) where its pivots begin in the slotted vector
+    pool_start: Table  # (chunks,) where its fronts begin in the pool
+    entry_source: Table  # (chunks, entries) matrix values that enter its fronts; nnz stands for 1
+    entry_target: Table  # (chunks, entries) where, within the chunk's (batch, size, size)
+    border_slot: Table  # (chunks, batch, m) slots of the border unknowns
+    parent_row: Table  # (chunks, batch, m) pool index of the parent's row of each border row
+    parent_col: Table  # (chunks, batch, m) column within the parent
 
 
 class Tables(NamedTuple):
     """Everything the compiled functions read; a pytree of int32 arrays, passed to them as arguments."""
 
-    levels: np.ndarray  # (levels, classes, 2)
-    slot_row: np.ndarray  # (slots,) matrix row of each slot, n where padded
-    slot_col: np.ndarray  # (slots,) matrix column of each slot, n where padded
-    row_slot: np.ndarray  # (n,)
-    col_slot: np.ndarray  # (n,)
+    levels: Table  # (levels, classes, 2)
+    slot_row: Table  # (slots,) matrix row of each slot, n where padded
+    slot_col: Table  # (slots,) matrix column of each slot, n where padded
+    row_slot: Table  # (n,)
+    col_slot: Table  # (n,)
     buckets: tuple[BucketTables, ...]
 
 
@@ -53,7 +54,6 @@ class Sizes:
     factor: int
     slots: int
     pool: int
-    updates: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,11 +63,9 @@ class _Layout:
     lane: np.ndarray
     slot: np.ndarray
     pool: np.ndarray
-    update: np.ndarray
     chunk_factor: list[np.ndarray]
     chunk_slot: list[np.ndarray]
     chunk_pool: list[np.ndarray]
-    chunk_update: list[np.ndarray]
     sizes: Sizes
 
 
@@ -154,35 +152,45 @@ class _Pool:
 
 def _layout(fronts: Fronts, schedule: Schedule) -> _Layout:
     count = fronts.pivots.size
-    lane, slot, pool, update = (np.zeros(count, np.int64) for _ in range(4))
-    starts = [[np.zeros(len(chunks), np.int64) for chunks in schedule.chunks] for _ in range(4)]
-    factor_top = slot_top = update_top = 0
-    allocator = _Pool()
-    parent_level = np.where(fronts.parent >= 0, fronts.height[fronts.parent], -1)
-    expiry: list[list[tuple[int, int]]] = [[] for _ in range(schedule.levels.shape[0] + 1)]
-    current = 0
-    for level, c, q, members in schedule.in_order():
-        if level != current:
-            for start, length in expiry[current]:
-                allocator.give(start, length)
-            current = level
+    lane, slot, pool = (np.zeros(count, np.int64) for _ in range(3))
+    factor_start, slot_start = ([np.zeros(len(chunks), np.int64) for chunks in schedule.chunks] for _ in range(2))
+    factor_top = slot_top = 0
+    for _, c, q, members in schedule.in_order():
         bucket = schedule.buckets[c]
-        j = np.arange(members.size)
-        length = bucket.batch * bucket.m * bucket.m
-        pool_top = allocator.take(length) if length else 0
-        if length:
-            expiry[max(level + 1, int(parent_level[members].max(initial=0)))].append((pool_top, length))
-        lane[members] = j
-        slot[members] = slot_top + j * bucket.k
-        pool[members] = pool_top + j * bucket.m * bucket.m
-        update[members] = update_top + j * bucket.m
-        for table, top in zip(starts, (factor_top, slot_top, pool_top, update_top), strict=True):
-            table[c][q] = top
+        lane[members] = np.arange(members.size)
+        slot[members] = slot_top + lane[members] * bucket.k
+        factor_start[c][q], slot_start[c][q] = factor_top, slot_top
         factor_top += bucket.entries
         slot_top += bucket.batch * bucket.k
-        update_top += bucket.batch * bucket.m
-    sizes = Sizes(factor_top, slot_top, allocator.top, update_top)
-    return _Layout(lane, slot, pool, update, *starts, sizes)
+    pool_start, pool_size = _allocate(fronts, schedule)
+    for c, chunks in enumerate(schedule.chunks):
+        for q, members in enumerate(chunks):
+            pool[members] = pool_start[c][q] + lane[members] * schedule.buckets[c].size ** 2
+    return _Layout(lane, slot, pool, factor_start, slot_start, pool_start, Sizes(factor_top, slot_top, pool_size))
+
+
+def _allocate(fronts: Fronts, schedule: Schedule) -> tuple[list[np.ndarray], int]:
+    """A place in the pool for every chunk that has children, from its first child's level to its own."""
+    born = fronts.height.copy()
+    has_parent = fronts.parent >= 0
+    np.minimum.at(born, fronts.parent[has_parent], fronts.height[has_parent])
+    start = [np.zeros(len(chunks), np.int64) for chunks in schedule.chunks]
+    num_levels = schedule.levels.shape[0]
+    births: list[list[tuple[int, int, int]]] = [[] for _ in range(num_levels)]
+    deaths: list[list[tuple[int, int]]] = [[] for _ in range(num_levels + 1)]
+    for level, c, q, members in schedule.in_order():
+        if not schedule.buckets[c].leaf:
+            births[int(born[members].min())].append((c, q, level))
+    allocator = _Pool()
+    for level in range(num_levels):
+        for begin, length in deaths[level]:
+            allocator.give(begin, length)
+        for c, q, last in births[level]:
+            length = schedule.buckets[c].batch * schedule.buckets[c].size ** 2
+            start[c][q] = allocator.take(length)
+            if schedule.buckets[c].m:  # roots do not clean up
+                deaths[last + 1].append((int(start[c][q]), length))
+    return start, allocator.top
 
 
 def _entry_tables(
@@ -223,7 +231,7 @@ def _entry_tables(
         column = np.arange(chunk.size) - np.repeat(np.cumsum(counts) - counts, counts)
         width = int(counts.max(initial=0))
         sources = np.full((len(chunks), width), nnz, np.int32)
-        targets = np.full((len(chunks), width), bucket.batch * bucket.size**2, np.int32)
+        targets = np.full((len(chunks), width), ABSENT, np.int32)
         sources[chunk, column], targets[chunk, column] = source, target
         out.append((sources, targets))
     return out
@@ -243,18 +251,13 @@ def _bucket_tables(
     for q, members in enumerate(chunks):
         lane, column, places = _spread(fronts, members)
         border_slot[q, lane, column] = slot_of_place[places]
-    pair_start, child_row, child_col, child_update = _child_tables(c, fronts, schedule, layout, locate)
     return BucketTables(
         _int32(layout.chunk_factor[c]),
         _int32(layout.chunk_slot[c]),
         _int32(layout.chunk_pool[c]),
-        _int32(layout.chunk_update[c]),
         *entries,
         border_slot,
-        pair_start,
-        child_row,
-        child_col,
-        child_update,
+        *_parent_tables(c, fronts, schedule, layout, locate),
     )
 
 
@@ -267,44 +270,20 @@ def _spread(fronts: Fronts, members: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return lane, column, np.concatenate([*rows, np.zeros(0, np.int64)])
 
 
-def _child_tables(
+def _parent_tables(
     c: int, fronts: Fronts, schedule: Schedule, layout: _Layout, locate: _Locator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     bucket, chunks = schedule.buckets[c], schedule.chunks[c]
-    if bucket.leaf:
-        empty = np.zeros((0, 2, bucket.batch, bucket.size), np.int32)
-        return np.zeros(len(chunks) + 1, np.int32), empty, empty, empty
-    children = _children_of(fronts)
-    pair_start, parts = [0], []
-    for members in chunks:
-        lists = [children[s] for s in members]
-        pairs = max(1, (max(len(x) for x in lists) + 1) // 2)
-        parts.extend((q // 2, q, members, lists) for q in range(2 * pairs))
-        pair_start.append(pair_start[-1] + pairs)
-    shape = (pair_start[-1], 2, bucket.batch, bucket.size)
-    row, col, update = (np.full(shape, ABSENT, np.int32) for _ in range(3))
-    width = np.array([b.m for b in schedule.buckets])
-    for flat, (_, which, members, lists) in enumerate(parts):
-        lanes = np.array([j for j, x in enumerate(lists) if len(x) > which], np.int64)
-        if lanes.size == 0:
-            continue
-        kids = np.array([lists[j][which] for j in lanes], np.int64)
-        position, inner, places = _spread(fronts, kids)
-        front = members[lanes][position]
-        target = locate(front, places, np.full(front.size, bucket.k))
-        pair, side, kid = flat // 2, flat % 2, kids[position]
-        row[pair, side, lanes[position], target] = layout.pool[kid] + inner * width[schedule.bucket_of[kid]]
-        col[pair, side, lanes[position], target] = inner
-        update[pair, side, lanes[position], target] = layout.update[kid] + inner
-    return np.array(pair_start, np.int32), row, col, update
-
-
-def _children_of(fronts: Fronts) -> list[list[int]]:
-    children: list[list[int]] = [[] for _ in range(fronts.parent.size)]
-    for s, p in enumerate(fronts.parent.tolist()):
-        if p >= 0:
-            children[p].append(s)
-    return children
+    row, col = (np.full((len(chunks), bucket.batch, bucket.m), ABSENT, np.int32) for _ in range(2))
+    pivots = np.array([b.k for b in schedule.buckets])
+    width = np.array([b.size for b in schedule.buckets])
+    for q, members in enumerate(chunks):
+        lane, column, places = _spread(fronts, members)
+        parent = fronts.parent[members][lane]
+        target = locate(parent, places, pivots[schedule.bucket_of[parent]])
+        row[q, lane, column] = layout.pool[parent] + target * width[schedule.bucket_of[parent]]
+        col[q, lane, column] = target
+    return row, col
 
 
 def _int32(array: np.ndarray) -> np.ndarray:
