@@ -43,10 +43,11 @@ def duration(seconds: float | None) -> str:
     """Seconds with a unit and three digits."""
     if seconds is None:
         return ""
-    for unit, scale in (("s", 1.0), ("ms", 1e3)):
-        if seconds * scale >= 1:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    unit, scale = next(
+        ((unit, scale) for unit, scale in (("s", 1.0), ("ms", 1e3)) if seconds * scale >= 1), ("us", 1e6)
+    )
+    value = seconds * scale
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def write_json(name: str, title: str, quick: bool, rows: list[dict[str, Any]]) -> pathlib.Path:

@@ -11,7 +11,7 @@ from sparsesolve.report._figure import INK, axes_or_new, category_colors, matplo
 
 def plot_field(
     values: Any,
-    points: tuple[Any, Any] | None = None,
+    points: tuple[Any, ...] | None = None,
     *,
     title: str | None = None,
     cmap: str = "viridis",
