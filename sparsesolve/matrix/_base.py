@@ -91,14 +91,16 @@ def gather(data: Inexact[Array, " nnz"], positions: Any) -> Inexact[Array, ...]:
     return data.at[positions].get(mode="fill", fill_value=0, unique_indices=True)
 
 
-def gather_rows(data: Inexact[Array, " nnz"], starts: Any, stops: Any, width: int) -> Inexact[Array, "width rows"]:
-    """Entry k of each row, `data[starts + k]`, zero where the row is shorter.
+def gather_rows(
+    data: Inexact[Array, " nnz"], starts: Any, stops: Any, width: int
+) -> tuple[Inexact[Array, " rows"], ...]:
+    """Entry k of each row, `data[starts + k]`, zero where the row is shorter; one vector for each k.
 
     Computed from two numbers a row instead of a table of all positions: constants are what makes XLA slow to compile.
+    Separate vectors let XLA fuse all k into one loop over the rows, which reads the data in order.
     """
-    k = jax.lax.broadcasted_iota(jnp.int32, (width, starts.shape[0]), 0)
-    positions = starts[None, :] + k
-    return gather(data, jnp.where(positions < stops[None, :], positions, past_the_end(data.shape[0], positions.shape)))
+    missing = past_the_end(data.shape[0], starts.shape)
+    return tuple(gather(data, jnp.where(starts + k < stops, starts + k, missing)) for k in range(width))
 
 
 def past_the_end(nnz: int, shape: tuple[int, ...]) -> Array:

@@ -1,7 +1,7 @@
 """Products for irregular rows: rows of similar length share a bucket, each bucket is a padded block (sliced ELL).
 
 Row lengths are rounded up to 1, 2, 3, 4, 6, 8, 12, 16, ..., so padding stays below one half and the number of
-buckets grows with the logarithm of the longest row. Short buckets multiply like ELL; rows longer than 32 entries are
+buckets grows with the logarithm of the longest row. Short buckets multiply like ELL; rows longer than 12 entries are
 one two-dimensional gather and a sum along the row. No scatter, no atomic additions, no prefix sum (which loses
 digits by cancellation). Reference: Monakov et al., "Automatically tuning sparse matrix-vector multiplication for GPU
 architectures", HiPEAC 2010, doi:10.1007/978-3-642-11515-8_10.
@@ -12,22 +12,24 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather_rows
+from sparsesolve.matrix._base import AbstractLayout, Product, gather, gather_rows, past_the_end
 from sparsesolve.matrix._ell import multiply_padded_rows, padded_columns, sort_data
 from sparsesolve.pattern import SparsityPattern
 
-_UNROLLED_WIDTH = 32
+_UNROLLED_WIDTH = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class BucketedRowsLayout(AbstractLayout):
     """Padded blocks of rows.
 
-    Tables: starts of the rows of each bucket, stops, columns `(w, rows)`; then where each row's result is; then, for
+    Tables: starts of the rows of each bucket, stops, columns `(w, rows)`,
+    or `(rows, w)` for long rows; then where each row's result is; then, for
     a transposed product, the order that sorts the data by rows of the transpose.
     """
 
@@ -38,7 +40,7 @@ class BucketedRowsLayout(AbstractLayout):
         count = len(self.widths)
         data = sort_data(data, list(tables[3 * count + 1 :]))
         return tuple(
-            gather_rows(data, starts, stops, width)
+            (gather_rows if width <= _UNROLLED_WIDTH else _gather_block)(data, starts, stops, width)
             for starts, stops, width in zip(tables[:count], tables[count : 2 * count], self.widths, strict=True)
         )
 
@@ -48,15 +50,24 @@ class BucketedRowsLayout(AbstractLayout):
             _multiply_bucket(columns, values, v)
             for columns, values in zip(tables[2 * count : 3 * count], arranged, strict=True)
         ]
-        empty = jnp.zeros((1, *v.shape[1:]), jnp.result_type(v, *arranged))  # read by rows without entries
+        empty = jnp.zeros(
+            (1, *v.shape[1:]), jnp.result_type(v, *jax.tree.leaves(arranged))
+        )  # read by rows without entries
         return jnp.concatenate([*blocks, empty]).at[tables[3 * count]].get(mode="promise_in_bounds")
 
 
+def _gather_block(data: Array, starts: Any, stops: Any, width: int) -> Array:
+    """The entries of long rows, `(rows, width)`."""
+    positions = starts[:, None] + jnp.arange(width, dtype=jnp.int32)[None, :]
+    missing = past_the_end(data.shape[0], positions.shape)
+    return gather(data, jnp.where(positions < stops[:, None], positions, missing))
+
+
 def _multiply_bucket(columns: Any, values: Any, v: Array) -> Array:
-    if columns.shape[0] <= _UNROLLED_WIDTH:
+    if isinstance(values, tuple):
         return multiply_padded_rows(columns, values, v)
     gathered = v.at[columns].get(mode="promise_in_bounds")
-    return jnp.sum(values.reshape(values.shape + (1,) * (v.ndim - 1)) * gathered, axis=0)
+    return jnp.sum(values.reshape(values.shape + (1,) * (v.ndim - 1)) * gathered, axis=1)
 
 
 def _rounded_lengths(lengths: np.ndarray) -> np.ndarray:
@@ -78,6 +89,7 @@ def bucketed_rows_product(pattern: SparsityPattern, order: np.ndarray | None) ->
         result[grouped] = np.arange(grouped.size, dtype=np.int32)
     starts = [pattern.indptr[rows] for rows in members]
     stops = [pattern.indptr[rows + 1] for rows in members]
-    columns = [padded_columns(pattern.indices, *block) for block in zip(starts, stops, widths, strict=True)]
+    blocks = [padded_columns(pattern.indices, *block) for block in zip(starts, stops, widths, strict=True)]
+    columns = [block if width <= _UNROLLED_WIDTH else block.T for block, width in zip(blocks, widths, strict=True)]
     tables = (*starts, *stops, *columns, result, *([] if order is None else [order]))
     return Product(BucketedRowsLayout(tuple(widths)), tables)

@@ -52,9 +52,10 @@ def sort_data(data: Inexact[Array, " nnz"], order: list[Any]) -> Inexact[Array, 
 
 def multiply_padded_rows(columns: Any, values: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
     """`sum_k values[k] * v[columns[k]]`, unrolled over the entries of a row."""
-    zero = jnp.zeros((values.shape[1], *v.shape[1:]), jnp.result_type(values, v))
-    terms = [scale_rows(values[k], v.at[columns[k]].get(mode="promise_in_bounds")) for k in range(values.shape[0])]
-    return sum(terms, start=zero)
+    product = jnp.zeros((columns.shape[1], *v.shape[1:]), jnp.result_type(v, *values))
+    for k, entries in enumerate(values):
+        product += scale_rows(entries, v.at[columns[k]].get(mode="promise_in_bounds"))
+    return product
 
 
 def padded_columns(indices: np.ndarray, starts: np.ndarray, stops: np.ndarray, width: int) -> np.ndarray:
