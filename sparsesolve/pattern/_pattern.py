@@ -25,6 +25,12 @@ class SparsityPattern:
         column_shapes: shapes of the pytree leaves that the columns enumerate (one field of a grid a leaf), or
             `None` when unknown. Their sizes sum to `n`.
         row_shapes: the same for the rows.
+
+    Example:
+        >>> from sparsesolve.pattern import SparsityPattern
+        >>> pattern = SparsityPattern.from_coo([0, 0, 2], [0, 3, 1], (3, 4))
+        >>> pattern.nnz, pattern.indices.tolist()
+        (3, [0, 3, 1])
     """
 
     def __init__(
