@@ -127,19 +127,17 @@ def test_repr(A):
 
 
 def test_messages(A, square):
-    with pytest.raises(TypeError, match="integers|dtype int64; .* write|data.astype"):
+    with pytest.raises(TypeError, match=r"values of dtype int64; .* Write data\.astype"):
         SparseMatrix(jnp.arange(6), A.pattern)
     with pytest.raises(ValueError, match=r"shape \(5,\) for a pattern with 6 entries"):
         SparseMatrix(jnp.ones(5), A.pattern)
     with pytest.raises(TypeError, match="write SparseMatrix"):
         SparseMatrix(jnp.ones(6), scipy.sparse.csr_matrix(DENSE))
-    with pytest.raises(
-        ValueError, match=r"A @ v with A of shape \(3, 4\) needs an operand of shape \(4,\) or \(4, k\)"
-    ):
+    with pytest.raises(ValueError, match=r"A of shape \(3, 4\) needs an operand of shape \(4,\) or \(4, k\)"):
         A @ jnp.ones(3)
     with pytest.raises(ValueError, match=r"v @ A .* needs an operand of shape \(3,\) or \(k, 3\), got \(2, 4\)"):
         jnp.ones((2, 4)) @ A
-    with pytest.raises(ValueError, match="use jax.vmap"):
+    with pytest.raises(ValueError, match=r"use jax\.vmap"):
         A @ jnp.ones((2, 4, 3))
     with pytest.raises(TypeError, match=r"write A.shifted"):
         A + 1.0

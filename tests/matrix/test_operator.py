@@ -120,7 +120,7 @@ def test_solve_on_pytrees():
 
 
 def test_messages():
-    with pytest.raises(TypeError, match="needs a SparseMatrix, got ndarray; write SparseMatrix.from_scipy"):
+    with pytest.raises(TypeError, match=r"needs a SparseMatrix, got ndarray; write SparseMatrix\.from_scipy"):
         SparseLinearOperator(TRIDIAGONAL)
     with pytest.raises(ValueError, match="input_structure with 2 numbers for a matrix with 3 columns"):
         operator(TRIDIAGONAL, input_structure=jnp.zeros(2))
