@@ -27,7 +27,7 @@ def cases(quick: bool) -> list[Case]:
     size = f"bratu_2d, {small['n']}^2"
     found = [Case(size, small, everyone), Case(f"{size}, value and gradient", small, gradients)]
     if not quick:
-        for problem, n in (("bratu_2d", 256), ("fem_diffusion", 150), ("cavity", 101)):
+        for problem, n in (("bratu_2d", 256), ("fem_diffusion", 100), ("cavity", 63)):
             found.append(Case(f"{problem}, {n}^2", {"problem": problem, "n": n}, (_OURS, _SPLU, _KRYLOV)))
     return found
 
