@@ -22,6 +22,7 @@
 #include "buffers.h"
 #include "extend_add.h"
 #include "front.h"
+#include "pages.h"
 #include "scaling.h"
 
 namespace sparsesolve {
@@ -106,6 +107,8 @@ void factor(const View<const int32_t>& fronts, int64_t borders, const Tables& t,
   lay_out_stacks(tree);
   Working<T> work{allocate<T>(t.nnz), allocate<T>(tree.stack_size), allocate<int32_t>(tree.largest_border + 1),
                   allocate<int32_t>(fronts.core(0))};
+  prefer_large_pages(factors.data, sizeof(T) * factors.size * factors.members);
+  prefer_large_pages(work.stack.get(), sizeof(T) * tree.stack_size);
   for (int64_t b = 0; b < data.members; b++) {
     factor_member<T>(t, tree, data.data + b * t.nnz, work, factors.data + b * factors.size, pivots.data + b * t.n,
                      row_scale.data + b * t.n, col_scale.data + b * t.n);

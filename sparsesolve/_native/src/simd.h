@@ -71,6 +71,10 @@ struct Simd {
   }
 
   static inline T sum(type x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 8) return _mm512_reduce_add_pd((__m512d)x);
+    if constexpr (sizeof(T) == 4) return _mm512_reduce_add_ps((__m512)x);
+#endif
     T total = 0;
     for (int i = 0; i < width; i++) total += x[i];
     return total;

@@ -62,14 +62,13 @@ void exchange(const Block<T>& b, int group, T* y, bool backwards) {
 template <class T>
 void forward_one(const Block<T>& b, T* y, T* all, T* work, bool transpose) {
   if (transpose) {
-    solve_upper_transposed<T>(b.k, b.d, y);
+    solve_triangle<T, Triangle::kUpperTransposed>(b.k, b.d, y);
   } else {
     exchange<T>(b, 1, y, false);
-    solve_lower<T>(b.k, b.d, y);
+    solve_triangle<T, Triangle::kLower>(b.k, b.d, y);
   }
-  for (int i = 0; i < b.m; i++) work[i] = all[b.border[i]];
-  subtract_columns<T>(b.m, b.k, transpose ? b.ut : b.l, y, work, b.m);
-  for (int i = 0; i < b.m; i++) all[b.border[i]] = work[i];
+  subtract_columns<T, true>(b.m, b.k, transpose ? b.ut : b.l, y, work, b.m);
+  for (int i = 0; i < b.m; i++) all[b.border[i]] += work[i];
 }
 
 template <class T>
@@ -77,10 +76,10 @@ void backward_one(const Block<T>& b, T* y, const T* all, T* work, bool transpose
   for (int i = 0; i < b.m; i++) work[i] = all[b.border[i]];
   subtract_dots<T>(b.m, b.k, transpose ? b.l : b.ut, work, y, b.m);
   if (transpose) {
-    solve_lower_transposed<T>(b.k, b.d, y);
+    solve_triangle<T, Triangle::kLowerTransposed>(b.k, b.d, y);
     exchange<T>(b, 1, y, true);
   } else {
-    solve_upper<T>(b.k, b.d, y);
+    solve_triangle<T, Triangle::kUpper>(b.k, b.d, y);
   }
 }
 

@@ -1,4 +1,7 @@
 // Solves with the blocks of one front for one right-hand side. D holds L11 and U11 (diagonal inverted), see front.h.
+//
+// Eight unknowns at a time stay in registers; how many are left over is decided once, by a jump, because a mispredicted
+// branch costs as much as a small front.
 
 #ifndef SPARSESOLVE_SOLVE_ONE_H_
 #define SPARSESOLVE_SOLVE_ONE_H_
@@ -8,52 +11,64 @@
 
 namespace sparsesolve {
 
-// y <- L11^-1 y
-template <class T>
-void solve_lower(int k, const T* d, T* y) {
-  for (ptrdiff_t first = 0; first < k; first += kBlock) {
-    const ptrdiff_t stop = std::min<ptrdiff_t>(first + kBlock, k);
-    for (ptrdiff_t j = first; j < stop; j++) {
-      for (ptrdiff_t i = j + 1; i < stop; i++) y[i] -= multiply(d[i + j * k], y[j]);
+enum class Triangle { kLower, kUpper, kUpperTransposed, kLowerTransposed };
+
+// y <- T^-1 y for the diagonal block at `d` with leading dimension `ldd`.
+template <class T, Triangle kind, int K>
+inline void solve_diagonal_block(const T* __restrict d, ptrdiff_t ldd, T* __restrict y) {
+  T v[K];
+#pragma GCC unroll 8
+  for (int i = 0; i < K; i++) v[i] = y[i];
+#pragma GCC unroll 8
+  for (int step = 0; step < K; step++) {
+    constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+    const int j = ascending ? step : K - 1 - step;
+    constexpr bool upper = kind == Triangle::kUpper || kind == Triangle::kUpperTransposed;
+    if (upper) v[j] = multiply(v[j], d[j + j * ldd]);
+#pragma GCC unroll 8
+    for (int i = ascending ? j + 1 : 0; i < (ascending ? K : j); i++) {
+      constexpr bool by_columns = kind == Triangle::kLower || kind == Triangle::kUpper;
+      v[i] -= multiply(by_columns ? d[i + j * ldd] : d[j + i * ldd], v[j]);
     }
-    subtract_columns<T>(k - stop, stop - first, d + stop + first * k, y + first, y + stop, k);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < K; i++) y[i] = v[i];
+}
+
+template <class T, Triangle kind>
+inline void solve_diagonal(int count, const T* d, ptrdiff_t ldd, T* y) {
+  switch (count) {
+    case 1: return solve_diagonal_block<T, kind, 1>(d, ldd, y);
+    case 2: return solve_diagonal_block<T, kind, 2>(d, ldd, y);
+    case 3: return solve_diagonal_block<T, kind, 3>(d, ldd, y);
+    case 4: return solve_diagonal_block<T, kind, 4>(d, ldd, y);
+    case 5: return solve_diagonal_block<T, kind, 5>(d, ldd, y);
+    case 6: return solve_diagonal_block<T, kind, 6>(d, ldd, y);
+    case 7: return solve_diagonal_block<T, kind, 7>(d, ldd, y);
+    case 8: return solve_diagonal_block<T, kind, 8>(d, ldd, y);
   }
 }
 
-// y <- U11^-1 y
-template <class T>
-void solve_upper(int k, const T* d, T* y) {
-  for (ptrdiff_t first = (k - 1) / kBlock * kBlock; first >= 0; first -= kBlock) {
-    const ptrdiff_t stop = std::min<ptrdiff_t>(first + kBlock, k);
-    for (ptrdiff_t j = stop - 1; j >= first; j--) {
-      y[j] = multiply(y[j], d[j + j * k]);
-      for (ptrdiff_t i = first; i < j; i++) y[i] -= multiply(d[i + j * k], y[j]);
+// y <- L11^-1 y, U11^-1 y, U11^-T y or L11^-T y.
+template <class T, Triangle kind>
+void solve_triangle(int k, const T* d, T* y) {
+  constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+  const ptrdiff_t last = (k - 1) / kBlock * kBlock;
+  for (ptrdiff_t step = 0; step <= last; step += kBlock) {
+    const ptrdiff_t first = ascending ? step : last - step;
+    const int count = static_cast<int>(std::min<ptrdiff_t>(kBlock, k - first));
+    const ptrdiff_t stop = first + count;
+    const T* columns = d + first * k;
+    if (kind == Triangle::kUpperTransposed && first > 0) {
+      subtract_dots<T>(first, count, columns, y, y + first, k);
+    } else if (kind == Triangle::kLowerTransposed && stop < k) {
+      subtract_dots<T>(k - stop, count, columns + stop, y + stop, y + first, k);
     }
-    subtract_columns<T>(first, stop - first, d + first * k, y + first, y, k);
-  }
-}
-
-// y <- U11^-T y
-template <class T>
-void solve_upper_transposed(int k, const T* d, T* y) {
-  for (ptrdiff_t first = 0; first < k; first += kBlock) {
-    const ptrdiff_t stop = std::min<ptrdiff_t>(first + kBlock, k);
-    subtract_dots<T>(first, stop - first, d + first * k, y, y + first, k);
-    for (ptrdiff_t j = first; j < stop; j++) {
-      for (ptrdiff_t i = first; i < j; i++) y[j] -= multiply(d[i + j * k], y[i]);
-      y[j] = multiply(y[j], d[j + j * k]);
-    }
-  }
-}
-
-// y <- L11^-T y
-template <class T>
-void solve_lower_transposed(int k, const T* d, T* y) {
-  for (ptrdiff_t first = (k - 1) / kBlock * kBlock; first >= 0; first -= kBlock) {
-    const ptrdiff_t stop = std::min<ptrdiff_t>(first + kBlock, k);
-    subtract_dots<T>(k - stop, stop - first, d + stop + first * k, y + stop, y + first, k);
-    for (ptrdiff_t j = stop - 1; j >= first; j--) {
-      for (ptrdiff_t i = j + 1; i < stop; i++) y[j] -= multiply(d[i + j * k], y[i]);
+    solve_diagonal<T, kind>(count, columns + first, k, y + first);
+    if (kind == Triangle::kLower && stop < k) {
+      subtract_columns<T, false>(k - stop, count, columns + stop, y + first, y + stop, k);
+    } else if (kind == Triangle::kUpper && first > 0) {
+      subtract_columns<T, false>(first, count, columns, y + first, y, k);
     }
   }
 }
