@@ -61,7 +61,11 @@ def _search(problem: ColumnProblem) -> Colored:
     best = _best_lattice(lattices, range(bound, bound + 1))
     if best is not None:
         return best
+    nearly = _near_lattice(lattices, bound)
+    if nearly is not None and nearly.num_colors <= bound + 1:
+        return nearly
     best = _portfolio(problem, bound)
+    best = nearly if nearly is not None and nearly.num_colors < best.num_colors else best
     better = _best_lattice(lattices, range(bound + 1, min(best.num_colors, bound + _MAX_LATTICE_EXCESS)))
     best = best if better is None else better
     if best.num_colors > bound:
@@ -96,6 +100,14 @@ def _best_lattice(lattices: list[LatticeSearch], num_colors: range) -> Colored |
             colors = lattice.find(index)
             if colors is not None:
                 return Colored(colors, "lattice")
+    return None
+
+
+def _near_lattice(lattices: list[LatticeSearch], bound: int) -> Colored | None:
+    for lattice in lattices:
+        colors = lattice.find_nearly(range(max(1, bound - 2), bound + 2))
+        if colors is not None:
+            return Colored(colors, "lattice but for a few columns")
     return None
 
 

@@ -7,7 +7,8 @@ With several fields on the grid, field f is shifted by a coset t_f:
 for every two columns (f, x_a), (g, x_b) of a row. The differences are read off a sample of rows, all sublattices
 of the index are tested against them at once, shifts are found by backtracking, and the result is checked on every
 row; rows that clash (boundaries, periodic wraps) are added to the sample and the search goes on. Reaches the lower
-bound on the usual stencils, where greedy orders need up to twice as many. Cost: O(nnz) for each check.
+bound on the usual stencils, where greedy orders need up to twice as many. Where a grid has a few odd rows (a jittered
+mesh), the differences of the many decide and the clashing columns take further colours. Cost: O(nnz) for each check.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from sparsesolve.coloring._grid import Grid, sample_rows
+from sparsesolve.coloring._hubs import color_hubs
+from sparsesolve.coloring._partial import PartialColoring
 from sparsesolve.coloring._problem import ColumnProblem
 from sparsesolve.coloring._sublattice import coset, count_sublattices, sublattices
 
@@ -23,6 +26,8 @@ _MAX_ROW = 128
 _MAX_SUBLATTICES = 20_000
 _MAX_CHECKS = 12
 _MAX_SHIFTS_TRIED = 4000
+_FREQUENT = 0.05
+_MAX_DOUBLED = 1000
 
 
 class LatticeSearch:
@@ -37,30 +42,30 @@ class LatticeSearch:
         self._grid = grid
         self.table = np.zeros((0, grid.dimension + 2), np.int64)
         self.possible = problem.lower_bound <= _MAX_ROW
-        self._add_rows(sample_rows(problem, 256))
+        rows = sample_rows(problem, 256)
+        counts = self._add_rows(rows)
+        self._frequent = self.table[counts >= _FREQUENT * rows.size]
 
-    def _add_rows(self, rows: np.ndarray) -> None:
-        if not self.possible:
-            return
+    def _add_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Takes the differences of more rows into the table; returns how often each was met in them."""
         tables = [self.table]
-        for row in rows.tolist():
+        for row in rows.tolist() if self.possible else []:
             columns = self._problem.row_cols[self._problem.row_ptr[row] : self._problem.row_ptr[row + 1]]
             field, point = self._grid.locate(columns)
             first, second = np.triu_indices(columns.size, 1)
             tables.append(np.column_stack([field[first], field[second], point[second] - point[first]]))
-        self.table = np.unique(np.concatenate(tables), axis=0)
+        self.table, counts = np.unique(np.concatenate(tables), axis=0, return_counts=True)
         # A stencil of w points has w (w - 1) / 2 differences; fields may have different ones, wraps and boundaries add.
         most = 64 + 2 * len(self._grid.shapes) * self._problem.lower_bound**2
-        self.possible = len(self.table) <= most
+        self.possible = self.possible and len(self.table) <= most
+        return counts
 
     def find(self, index: int) -> np.ndarray | None:
         """A lattice colouring with `index` colours, int32 `(n,)`, valid on every row; `None` if none was found."""
         if count_sublattices(self._grid.dimension, index) > _MAX_SUBLATTICES:
             return None
         for _ in range(_MAX_CHECKS):
-            if not self.possible:
-                return None
-            found = _search(self.table, self._grid, index)
+            found = _search(self.table, self._grid, index) if self.possible else None
             if found is None:
                 return None
             colors = _paint(self._grid, *found)
@@ -69,6 +74,39 @@ class LatticeSearch:
                 return colors
             self._add_rows(clashes[:: max(1, clashes.size // 64)])
         return None
+
+    def find_nearly(self, num_colors: range) -> np.ndarray | None:
+        """A valid colouring that is a lattice colouring but for a few columns; `None` if there is none nearby."""
+        for index in num_colors:
+            if len(self._frequent) == 0 or count_sublattices(self._grid.dimension, index) > _MAX_SUBLATTICES:
+                return None
+            found = _search(self._frequent, self._grid, index)
+            if found is not None:
+                colors = _paint(self._grid, *found)
+                doubled = _doubled_columns(self._problem, colors)
+                if doubled.size <= _MAX_DOUBLED:
+                    return _with_one_more(self._problem, colors, doubled, index + 1)
+        return None
+
+
+def _with_one_more(problem: ColumnProblem, colors: np.ndarray, doubled: np.ndarray, num_colors: int) -> np.ndarray:
+    """Gives the doubled columns one colour more between them, by a short tabu search; or the first free colours."""
+    partial = colors.copy()
+    partial[doubled] = -1
+    search = PartialColoring(problem, partial, num_colors)
+    if search.complete(20 * doubled.size + 200):
+        return np.asarray(search.colors, np.int32)
+    return color_hubs(problem, colors, doubled)
+
+
+def _doubled_columns(problem: ColumnProblem, colors: np.ndarray) -> np.ndarray:
+    """Columns without which the colouring is valid: in each clashing row, all but one of each colour."""
+    doubled: set[int] = set()
+    for row in problem.clashing_rows(colors)[: _MAX_DOUBLED + 1].tolist():
+        columns = problem.row_cols[problem.row_ptr[row] : problem.row_ptr[row + 1]]
+        first = np.unique(colors[columns], return_index=True)[1]
+        doubled.update(np.delete(columns, first).tolist())
+    return np.asarray(sorted(doubled), np.int64)
 
 
 def _search(table: np.ndarray, grid: Grid, index: int) -> tuple[np.ndarray, list[np.ndarray]] | None:

@@ -46,8 +46,7 @@ class PartialColoring:
     """A valid colouring of some of the columns, and the moves that complete it."""
 
     def __init__(self, problem: ColumnProblem, colors: np.ndarray, num_colors: int):
-        col_ptr, col_rows = problem.by_columns
-        self._rows = np.split(col_rows, col_ptr[1:-1])
+        self._ptr, self._col_rows = problem.by_columns
         self.colors = colors.tolist()
         self.owner = np.full((problem.num_rows, num_colors), -1, np.int32)
         entry_rows = np.repeat(np.arange(problem.num_rows), problem.row_lengths)
@@ -57,6 +56,9 @@ class PartialColoring:
         self.uncolored = np.flatnonzero(colors < 0).tolist()
         self.tabu: dict[tuple[int, int], int] = {}
         self._rng = np.random.default_rng(0)
+
+    def _rows(self, column: int) -> np.ndarray:
+        return self._col_rows[self._ptr[column] : self._ptr[column + 1]]
 
     def complete(self, max_moves: int) -> bool:
         """Moves until every column has a colour; false when the moves are used up."""
@@ -72,13 +74,13 @@ class PartialColoring:
         """Colours one uncoloured column where it evicts fewest, ties broken by noise."""
         self.uncolored[pick], self.uncolored[-1] = self.uncolored[-1], self.uncolored[pick]
         column = self.uncolored.pop()
-        rows = self._rows[column]
+        rows = self._rows(column)
         block = self.owner[rows]
         evictions = (block >= 0).sum(axis=0)
         preference = np.argsort(evictions + noise)
         color = next((c for c in preference.tolist() if self.tabu.get((column, c), -1) < now), int(preference[0]))
         for other in set(block[:, color].tolist()) - {-1}:
-            self.owner[self._rows[other], color] = -1
+            self.owner[self._rows(other), color] = -1
             self.colors[other] = -1
             self.uncolored.append(other)
             # Tenure of the paper's FOO scheme: longer while much is uncoloured.

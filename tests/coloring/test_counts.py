@@ -66,6 +66,14 @@ def test_p1_meshes_need_at_most_nine(n):
     check_coloring(pattern, coloring)
 
 
+def test_large_mesh_is_a_lattice_but_for_a_few_columns():
+    pattern = mesh(200)
+    coloring = color(pattern)
+    assert coloring.num_colors <= 10
+    assert coloring.method == "lattice but for a few columns"
+    check_coloring(pattern, coloring)
+
+
 def test_shuffled_mesh():
     pattern = mesh(20, shuffle=True)
     coloring = color(pattern)
