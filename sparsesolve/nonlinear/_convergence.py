@@ -6,9 +6,10 @@ Two tests, either of which suffices after a step `d` from `y` with Jacobian `J`:
   and `d` satisfies each linearised equation on its own.
   Newton's method squares the relative error in each step, so the error left after a step of size rtol is far below
   rtol; only at a degenerate root, where convergence is linear, is it about rtol.
-* *Rounding floor:*  |F_i(y)| <= c eps (|J| |y|)_i  for every equation. Then `y` solves exactly a system whose terms
-  differ from the given ones by roundings, and no iteration can tell a better `y` (the componentwise backward error
-  of Oettli and Prager, Numer. Math. 6 (1964) 405-409, with `|J| |y|` in place of `|A| |x|`).
+* *Rounding floor:*  |F_i(y)| <= sqrt(m) eps (|J| |y|)_i  for every equation, `m` the most entries in a row. Then `y`
+  solves exactly a system whose terms differ from the given ones by roundings, and no iteration can tell a better `y`
+  (the componentwise backward error of Oettli and Prager, Numer. Math. 6 (1964) 405-409, with `|J| |y|` in place of
+  `|A| |x|`). A residual that evaluates less accurately ends at eight times this, once it stops decreasing.
 
 The default rtol is eps^(2/3): 4e-11 in float64, 2e-5 in float32. Cost: one product with |J| per step.
 """
@@ -77,10 +78,27 @@ def scaled_step(
 
 
 def rounding_floor(jacobian: SparseMatrix, y: Inexact[Array, " n"], eps: float) -> Float[Array, " n"]:
-    """How large each residual may be by rounding alone: `c eps (|J| |y|)_i`, with `c` for the length of the rows."""
+    """How large each residual is by rounding alone: `sqrt(m) eps (|J| |y|)_i`."""
     longest_row = int(np.max(np.diff(jacobian.pattern.indptr), initial=1))
     size = SparseMatrix(jnp.abs(jacobian.data), jacobian.pattern) @ jnp.abs(y).astype(_real(jacobian.dtype))
-    return 4 * math.sqrt(longest_row) * eps * size
+    return math.sqrt(longest_row) * eps * size
+
+
+def at_rounding_floor(
+    before: Inexact[Array, " n"],
+    after: Inexact[Array, " n"],
+    floor_before: Float[Array, " n"],
+    floor_after: Float[Array, " n"],
+    accepted: Bool[Array, ""],
+) -> Bool[Array, ""]:
+    """Whether a step ended, or began, at residuals that are rounding errors."""
+
+    def within(f: Array, limit: Array) -> Array:
+        return jnp.all(jnp.abs(f) <= limit)
+
+    stopped = ~accepted | (two_norm(after) > 0.5 * two_norm(before))
+    began = within(before, floor_before) | (stopped & within(before, 8 * floor_before))
+    return began | (accepted & within(after, floor_after))
 
 
 def solves_each_equation(
@@ -92,7 +110,7 @@ def solves_each_equation(
     no equation of smaller size was left out.
     """
     left = jnp.abs(residual + jacobian @ step)
-    return jnp.all(left <= 0.5 * jnp.abs(residual) + floor)
+    return jnp.all(left <= 0.5 * jnp.abs(residual) + 8 * floor)
 
 
 def two_norm(v: Inexact[Array, " n"]) -> Float[Array, ""]:

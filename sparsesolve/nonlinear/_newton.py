@@ -30,6 +30,7 @@ from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import purify_module
 from sparsesolve.nonlinear._backtracking import AbstractLineSearch, Backtracking, Trial
 from sparsesolve.nonlinear._convergence import (
+    at_rounding_floor,
     largest_by_leaf,
     resolution,
     resolved_rtol,
@@ -188,25 +189,15 @@ class Newton(optx.AbstractRootFinder):
         floor = rounding_floor(matrix, structure.ravel(y), eps)
         small = usable & (step_norm <= 1) & solves_each_equation(matrix, direction.step, f, floor)
 
-        def above_floor(v: Array) -> Array:
-            # What is within rounding of zero must not hide the progress of smaller equations.
-            return two_norm(jnp.maximum(jnp.abs(v) - floor, 0.0))
-
-        def evaluate(length: Array) -> tuple[Array, Any]:
-            new_residual, aux = fn(_moved(y, step, length), args)
-            flat = flat_residual(new_residual, structure)
-            return above_floor(flat), (flat, aux)
-
         limit = jnp.where(usable, jnp.where(small, 1, 2**30), 0)
-        trial = self.line_search.search(evaluate, above_floor(f), limit)
+        trial = _searched(self.line_search, lambda t: fn(_moved(y, step, t), args), f, floor, limit)
         length = jnp.where(trial.accepted, trial.length, 0.0)
         new_y = _moved(y, step, length)
         moved = scaled_step(jtu.tree_map(jnp.subtract, new_y, y), scale, rtol, self.atol, self.norm)
         new_f, aux = trial.payload
 
         new_floor = rounding_floor(matrix, structure.ravel(new_y), eps)
-        at_floor = jnp.all(jnp.abs(f) <= floor) | (trial.accepted & jnp.all(jnp.abs(new_f) <= new_floor))
-        converged = small | (usable & at_floor)
+        converged = small | (usable & at_rounding_floor(f, new_f, floor, new_floor, trial.accepted))
         new_state = NewtonState(
             operands=state.operands,
             invariants=state.invariants,
@@ -266,6 +257,27 @@ def newton_stats(state: NewtonState) -> dict[str, Any]:
 def flat_residual(tree: PyTree[Array], structure: Structure) -> Inexact[Array, " n"]:
     """The flat vector of a residual, whose leaves may differ in dtype from the unknowns'."""
     return Structure.of(tree).ravel(tree).astype(structure.dtype)
+
+
+def _searched(
+    line_search: AbstractLineSearch,
+    along: Callable[[Array], tuple[PyTree[Array], Any]],
+    f: Inexact[Array, " n"],
+    floor: Float[Array, " n"],
+    limit: Int[Array, ""],
+) -> Trial:
+    """Line search on the residual norm; the payload is the flat residual and the function's auxiliary output."""
+
+    def above_floor(v: Array) -> Array:
+        # What is within rounding of zero must not hide the progress of smaller equations.
+        return two_norm(jnp.maximum(jnp.abs(v) - floor, 0.0))
+
+    def evaluate(length: Array) -> tuple[Array, Any]:
+        residual, aux = along(length)
+        flat = Structure.of(residual).ravel(residual).astype(f.dtype)
+        return above_floor(flat), (flat, aux)
+
+    return line_search.search(evaluate, above_floor(f), limit)
 
 
 def _moved(y: PyTree[Array], step: PyTree[Array], length: Array) -> PyTree[Array]:

@@ -9,6 +9,7 @@ from sparsesolve._tree import Structure
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.nonlinear import Backtracking
 from sparsesolve.nonlinear._convergence import (
+    at_rounding_floor,
     resolved_rtol,
     rounding_floor,
     scaled_step,
@@ -77,7 +78,24 @@ def test_scaled_step_measures_by_leaf():
 def test_rounding_floor_is_componentwise():
     matrix = SparseMatrix.from_dense(jnp.array([[1.0, -1.0], [0.0, 1e-10]]))
     floor = rounding_floor(matrix, jnp.array([1.0, 2.0]), 1e-16)
-    np.testing.assert_allclose(floor, 4 * 2**0.5 * 1e-16 * np.array([3.0, 2e-10]))
+    np.testing.assert_allclose(floor, 2**0.5 * 1e-16 * np.array([3.0, 2e-10]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "accepted", "expected"),
+    [
+        (0.9, 5.0, False, True),  # began within rounding
+        (5.0, 4.0, True, True),  # near it, and no longer decreasing
+        (5.0, 9.0, False, True),
+        (5.0, 1.5, True, False),  # near it, but decreasing fast: one more step pays
+        (1e6, 0.5, True, True),  # arrived
+        (1e6, 0.5, False, False),
+        (20.0, 19.0, True, False),
+    ],
+)
+def test_floor_is_where_progress_ends(before, after, accepted, expected):
+    one = jnp.ones(1)
+    assert bool(at_rounding_floor(before * one, after * one, one, one, jnp.asarray(accepted))) is expected
 
 
 def test_each_equation_counts():
