@@ -75,14 +75,18 @@ def choose_plan(
             best = _best_candidate(program, pattern, dtype, peeling, tail)
     if best is not None and tail is not None and best.work < _GAIN * _least_work(whole, pattern, symmetric):
         return _peeled_plan(program, pattern, dtype, tail, best, chunk)
-    if symmetric:
-        coloring = color(pattern, "symmetric")
-    else:
-        coloring = choose_coloring(pattern, abstract(whole.inputs), abstract(whole.jaxpr.outvars))
+    coloring = whole_coloring(whole, pattern, symmetric)
     if best is not None and tail is not None:
         if best.work < _GAIN * (pass_work(whole, coloring) + pattern.nnz):
             return _peeled_plan(program, pattern, dtype, tail, best, chunk)
     return plain_plan(program, pattern, coloring, dtype, chunk)
+
+
+def whole_coloring(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> Coloring:
+    """The colouring for differentiating the function as a whole."""
+    if symmetric:
+        return color(pattern, "symmetric")
+    return choose_coloring(pattern, abstract(whole.inputs), abstract(whole.jaxpr.outvars))
 
 
 def _least_work(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> float:

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
@@ -22,9 +21,10 @@ from jax.core import Tracer
 from sparsesolve._tree import Structure
 from sparsesolve.coloring import Coloring
 from sparsesolve.jacobian._arguments import Arguments, check_same_shapes, flat_function, normal_argnums, split_arguments
-from sparsesolve.jacobian._choose import choose_plan
+from sparsesolve.jacobian._choose import choose_plan, whole_coloring
+from sparsesolve.jacobian._evaluation import Evaluation
 from sparsesolve.jacobian._limits import check_chunk_size, check_size
-from sparsesolve.jacobian._plan import Invariants, Plan
+from sparsesolve.jacobian._plan import Invariants, Plan, plain_plan
 from sparsesolve.jacobian._program import trace_program
 from sparsesolve.jacobian._sparsity import program_pattern
 from sparsesolve.jacobian._verify import verify_plan
@@ -141,7 +141,7 @@ class SparseJacobian:
         unknowns, parameters = arguments.abstract
         self._prepared = dataclasses.replace(arguments, unknowns=unknowns, parameters=parameters)
         if verify and arguments.is_concrete and first.is_concrete:
-            verify_plan(first.plan, arguments, self.inputs, self.outputs, first.run_now, options.caller)
+            verify_plan(first.plan, arguments, self.inputs, self.outputs, first.evaluation.run_now, options.caller)
         self._warn_if_colouring_gains_nothing()
 
     @property
@@ -179,7 +179,7 @@ class SparseJacobian:
         as they are needed. The unknowns in `args` only give shapes.
         """
         arguments, special = self._match(args)
-        return special.invariants(arguments)
+        return special.evaluation.invariants(arguments)
 
     def evaluate(self, *args: Any, invariants: Invariants | None = None) -> Any:
         """As `value_and_jacobian`, with invariants computed before (they must come from the same other arguments)."""
@@ -193,7 +193,8 @@ class SparseJacobian:
 
     def _evaluate(self, args: tuple[Any, ...], invariants: Invariants | None, want_value: bool) -> Any:
         arguments, special = self._match(args)
-        leaves, data = special.run(arguments, invariants, want_value)
+        evaluation = special.single if invariants is None else special.evaluation
+        leaves, data = evaluation.run(arguments, invariants, want_value)
         matrix = SparseMatrix(data, self.pattern)
         if not want_value:
             return None, None, matrix
@@ -271,6 +272,7 @@ class _Specialised:
         )
         dtype = np.dtype(jnp.result_type(arguments.structure.dtype, self.outputs.dtype))
         check_size(pattern, dtype, options.caller)
+        self._options = options
         self.plan: Plan = choose_plan(
             self.program,
             pattern,
@@ -279,57 +281,26 @@ class _Specialised:
             chunk=options.chunk_size,
             symmetric=options.symmetric,
         )
-        self._compiled = jax.jit(self._traced, static_argnums=0, inline=True)
+        self.evaluation = Evaluation(self.plan)
 
     @property
     def is_concrete(self) -> bool:
         """Whether the function closes over no tracers."""
         return not any(isinstance(c, Tracer) for c in self.program.consts)
 
-    def invariants(self, arguments: Arguments) -> Invariants:
-        tables = self._tables(arguments.parameters)
-        return self._compiled_invariants(arguments.parameters, list(self.program.consts), tables)
-
-    def run(self, arguments: Arguments, invariants: Invariants | None, want_value: bool) -> tuple[list[Any], Any]:
-        """Output and aux leaves (none unless wanted) and the CSR data."""
-        unknowns, parameters, consts = arguments.unknowns, arguments.parameters, list(self.program.consts)
-        tables = self._tables([*unknowns, *parameters])
-        return self._compiled(want_value, unknowns, parameters, consts, invariants, tables)
-
-    def run_now(self, arguments: Arguments) -> np.ndarray:
-        """The CSR data at concrete arguments, computed at once even while an outer function is being traced."""
-        unknowns, parameters, consts = arguments.unknowns, arguments.parameters, list(self.program.consts)
-        inputs = (unknowns, parameters, consts, None, self._device_tables)
-        return np.asarray(self._compiled.lower(False, *inputs).compile()(*inputs)[1])
-
-    def _traced(
-        self, want_value: bool, unknowns: Any, parameters: Any, consts: Any, invariants: Any, tables: Any
-    ) -> tuple[list[Any], Any]:
-        if invariants is None:
-            invariants = self.plan.invariants(parameters, consts, tables)
-        leaves = []
-        if want_value:
-            whole = self.program.piece(self.program.unknowns, self.program.jaxpr.outvars)
-            leaves = whole(unknowns, self.plan.environment(invariants, consts))
-        return leaves, self.plan.data(unknowns, invariants, consts, tables)
-
     @functools.cached_property
-    def _compiled_invariants(self) -> Callable[..., Invariants]:
-        return jax.jit(self.plan.invariants, inline=True)
+    def single(self) -> Evaluation:
+        """What a call without invariants uses.
 
-    @functools.cached_property
-    def _host_tables(self) -> dict[str, Any]:
-        return self.plan.tables()
-
-    @functools.cached_property
-    def _device_tables(self) -> dict[str, Any]:
-        # Called eagerly, the tables are arguments of the compiled function, not constants of it.
-        with jax.ensure_compile_time_eval():
-            return jtu.tree_map(jnp.asarray, self._host_tables)
-
-    def _tables(self, leaves: list[Any]) -> dict[str, Any]:
-        traced = any(isinstance(v, Tracer) for v in (*leaves, *self.program.consts))
-        return self._host_tables if traced else self._device_tables
+        Peeling pays when the constant entries are known or are computed once for many evaluations. If they depend on
+        run-time parameters, computing them for one evaluation costs more than differentiating the whole function.
+        """
+        plan = self.plan
+        if plan.has_static_invariants:
+            return self.evaluation
+        whole = self.program.piece(self.program.unknowns, self.program.outputs)
+        coloring = whole_coloring(whole, plan.pattern, self._options.symmetric)
+        return Evaluation(plain_plan(self.program, plan.pattern, coloring, plan.dtype, self._options.chunk_size))
 
 
 def _check_outputs(outputs: Structure, caller: str) -> None:

@@ -68,6 +68,11 @@ class Plan:
     def coloring(self) -> Coloring:
         return self.passes.coloring
 
+    @property
+    def has_static_invariants(self) -> bool:
+        """Whether constant entries and weights are known while planning."""
+        return self._has_static_tail and self._has_static_weights
+
     def tables(self) -> dict[str, Any]:
         """The plan's arrays that the traced program reads, NumPy; pass them (or device copies) to the methods below."""
         length = self.passes.length

@@ -28,6 +28,16 @@ def test_run_time_weights_are_peeled_and_follow_the_arguments():
     for nu in (0.3, jnp.asarray(2.0)):
         args = {**ARGS, "nu": nu}
         assert_close(jac(U, args).todense(), reference(U, args))
+        _, matrix = jac.evaluate(U, args, invariants=jac.invariants(U, args))
+        assert_close(matrix.todense(), reference(U, args))
+
+
+def test_a_single_call_differentiates_the_whole_function_where_constant_entries_depend_on_parameters():
+    jac = jacobian(diffusion, U, ARGS)
+    assert jac._first.evaluation.plan.coloring.num_colors == 1
+    assert jac._first.single.plan.coloring.num_colors == 5
+    fixed = jacobian(lambda u: laplacian(u) + u**2, U)
+    assert fixed._first.single is fixed._first.evaluation
 
 
 def test_invariants_hold_constant_entries_and_only_used_parameters():
@@ -78,7 +88,7 @@ def test_closed_over_tracers_stay_run_time_values():
     def solve(nu):
         jac = jacobian(lambda u: nu * laplacian(u) + u**2, U)
         assert jac.num_colors == 1
-        return jac(U).todense()
+        return jac.evaluate(U, invariants=jac.invariants(U))[1].todense()
 
     for nu in (0.5, 2.0):
         exact = jax.jacfwd(lambda u, nu=nu: nu * laplacian(u) + u**2)(U)
