@@ -105,7 +105,9 @@ def test_prepared_inside_transformations():
     assert_close(jax.vmap(jax.grad(norm))(jnp.tile(U, (3, 1)), nus), jax.vmap(jax.grad(exact), (None, 0))(U, nus))
 
 
-def test_inside_a_loop_with_invariants(jac):
+def test_inside_a_loop_with_invariants():
+    jac = jacobian(f, U, P)
+
     def iterate(u, p):
         invariants = jac.invariants(u, p)
 
