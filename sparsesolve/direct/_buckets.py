@@ -17,9 +17,9 @@ import numpy as np
 from sparsesolve.direct._cost import front_time
 from sparsesolve.direct._fronts import Fronts
 
-_CHUNK_ENTRIES = 48_000  # doubles of a chunk's fronts: they stay in a core's second-level cache
+_CHUNK_ENTRIES = 24_000  # doubles of a chunk's fronts: they stay in a core's second-level cache
 _CHUNK_TIME = 15_000.0  # nanoseconds to start one chunk
-_CLASS_TIME = 8e5  # what another class may save before it is worth its compilation, a fifth of a second
+_CLASS_TIME = 2e6  # what another class must save a factorization to be worth its compilation, a fifth of a second
 _MAX_BATCH = 256
 _MAX_SIZES = 160
 

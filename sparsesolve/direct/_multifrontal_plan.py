@@ -54,7 +54,7 @@ class MultifrontalPlan(AbstractDirectPlan):
         position = np.empty(n, np.int64)
         position[matching] = np.arange(n)
         graph = _ordering.adjacency(position[pattern.rows], pattern.indices, n)
-        fronts = analyze(graph, _ordering.nested_dissection(graph) if order is None else order)
+        fronts = analyze(graph, _ordering.nested_dissection(graph) if order is None else order, leaf=20)
         k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
         self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
         self.nnz_factor = int((k * k + 2 * k * m).sum())

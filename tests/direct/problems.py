@@ -73,7 +73,7 @@ def permuted(matrix: sp.csr_matrix) -> sp.csr_matrix:
 def blocks() -> sp.csr_matrix:
     """Dense blocks of three sizes, interleaved."""
     rng = np.random.default_rng(6)
-    matrix = sp.block_diag([rng.standard_normal((k, k)) for k in [3, 5, 3, 8] * 6]).tocsr()
+    matrix = sp.block_diag([sp.coo_matrix(rng.standard_normal((k, k))) for k in [3, 5, 3, 8] * 6]).tocsr()
     shuffle = rng.permutation(matrix.shape[0])
     return matrix[shuffle][:, shuffle].tocsr()
 

@@ -14,25 +14,25 @@ from sparsesolve.pattern import SparsityPattern
 from tests.direct import problems
 
 HARD = {
-    "weak diagonal": lambda: problems.weak_diagonal(150),
-    "permuted grid": lambda: problems.permuted(problems.stencil(11, 12)),
-    "saddle point": lambda: problems.saddle_point(10),
-    "circuit": lambda: problems.circuit(150),
+    "weak diagonal": lambda: problems.weak_diagonal(90),
+    "permuted grid": lambda: problems.permuted(problems.stencil(8, 9)),
+    "saddle point": lambda: problems.saddle_point(8),
+    "circuit": lambda: problems.circuit(90),
 }
 
 
-def solve(matrix, transpose=False, **options):
+def solve(matrix, **options):
     pattern, values = problems.split(matrix)
-    plan = plan_direct(pattern, backend="portable", **options)
+    plan = plan_direct(pattern, **options)
     rhs = jnp.asarray(np.random.default_rng(0).standard_normal(pattern.shape[0]))
-    return solve_refined(plan, plan.factor(jnp.asarray(values)), jnp.asarray(values), rhs, transpose=transpose)
+    return solve_refined(plan, plan.factor(jnp.asarray(values)), jnp.asarray(values), rhs)
 
 
 @pytest.mark.parametrize("name", HARD)
 def test_hard_matrices_with_sample_values(name):
     matrix = HARD[name]()
     _, values = problems.split(matrix)
-    _, info = solve(matrix, method="multifrontal", sample=values)
+    _, info = solve(matrix, method="multifrontal", backend="portable", sample=values)
     assert bool(info.converged) and float(info.backward_error) < 1e-14
 
 
@@ -107,9 +107,11 @@ REAL = sorted(glob.glob(str(DATA / "matrices" / "*.mtx")))
 
 
 @pytest.mark.skipif(not REAL, reason="no matrices found: set SPARSESOLVE_DATA to the folder that holds matrices/*.mtx")
+@pytest.mark.filterwarnings("ignore:The default value for `spmatrix`:DeprecationWarning")
+@pytest.mark.parametrize("backend", ["auto", pytest.param("portable", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", REAL or ["none"], ids=lambda p: pathlib.Path(p).stem)
-def test_real_matrices(path):
+def test_real_matrices(path, backend):
     matrix = scipy.io.mmread(path)
     _, values = problems.split(matrix)
-    _, info = solve(matrix, sample=values)
+    _, info = solve(matrix, sample=values, backend=backend)
     assert bool(info.converged) and float(info.backward_error) < 1e-14

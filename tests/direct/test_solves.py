@@ -15,11 +15,11 @@ CASES = {
     "chain": (lambda: problems.stencil(200, convection=0.3), "auto", "tridiagonal"),
     "permuted chain": (lambda: problems.stencil(90)[::-1][:, ::-1], "auto", "tridiagonal"),
     "band": (lambda: problems.band(90, 3), "banded", "banded"),
-    "grid, banded": (lambda: problems.stencil(7, 20), "banded", "banded"),
-    "convection": (lambda: problems.stencil(14, 15, convection=5.0), "multifrontal", "multifrontal"),
-    "brusselator": (lambda: problems.brusselator(9), "multifrontal", "multifrontal"),
-    "seven points": (lambda: problems.stencil(6, 5, 7), "multifrontal", "multifrontal"),
-    "mesh": (lambda: problems.p1_mesh(300), "multifrontal", "multifrontal"),
+    "grid, banded": (lambda: problems.stencil(5, 16), "banded", "banded"),
+    "convection": (lambda: problems.stencil(8, 10, convection=5.0), "multifrontal", "multifrontal"),
+    "brusselator": (lambda: problems.brusselator(7), "multifrontal", "multifrontal"),
+    "seven points": (lambda: problems.stencil(5, 4, 6), "multifrontal", "multifrontal"),
+    "mesh": (lambda: problems.p1_mesh(120), "multifrontal", "multifrontal"),
 }
 
 
