@@ -15,10 +15,14 @@ import scipy.sparse
 from jax.core import Tracer
 from jaxtyping import Array, Inexact
 
+from sparsesolve.coloring import color
 from sparsesolve.matrix._arithmetic import add_on_union, add_to_diagonal, add_values, diagonal_values
+from sparsesolve.matrix._plans import cached_plan
 from sparsesolve.matrix._product import matvec
 from sparsesolve.pattern import SparsityPattern
 from sparsesolve.pattern._braille import braille
+
+_MAX_COLORED = 20_000  # entries of a pattern that is coloured just to be printed
 
 
 @jtu.register_pytree_with_keys_class
@@ -270,8 +274,18 @@ class SparseMatrix:
         values = dtype if dtype is not None else f"data={self.data!r}"
         batch = getattr(self.data, "shape", (0,))[:-1]
         head = f"SparseMatrix({m} x {n}, nnz={self.nnz}, density={self.pattern.density:.2g}, {values}"
-        head += f", batch {batch})" if batch else ")"
-        return f"{head}\n{braille(self.pattern.rows, self.pattern.indices, self.shape)}".rstrip()
+        head += f", batch {batch}" if batch else ""
+        picture = braille(self.pattern.rows, self.pattern.indices, self.shape)
+        return f"{head}, {_colors(self.pattern)})\n{picture}".rstrip()
+
+
+def _colors(pattern: SparsityPattern) -> str:
+    """How many products read the whole matrix; for a large one the lower bound, which costs no search."""
+    if pattern.nnz > _MAX_COLORED:
+        count = int(np.diff(pattern.indptr).max())
+        return f"at least {count} " + ("color" if count == 1 else "colors")
+    count = cached_plan(pattern, "colors", lambda: color(pattern).num_colors)
+    return f"{count} " + ("color" if count == 1 else "colors")
 
 
 def _inexact(values: Array) -> Array:

@@ -122,7 +122,7 @@ def test_numpy_on_the_left(A):
 
 def test_repr(A):
     first, *picture = repr(A).splitlines()
-    assert first == "SparseMatrix(3 x 4, nnz=6, density=0.5, float64)"
+    assert first == "SparseMatrix(3 x 4, nnz=6, density=0.5, float64, 3 colors)"
     assert picture and all("⠀" <= character <= "⣿" for line in picture for character in line)
 
 
