@@ -7,6 +7,7 @@ raveled leaves of a pytree, in `jax.tree_util` order. `Structure` is that corres
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,7 @@ class StaticLeaves:
         """The pytree again, with `data` in place of its data leaves."""
         values = iter(data)
         leaves = [next(values) if traced else leaf for traced, leaf in zip(self.traced, self.leaves, strict=True)]
+        leaves = [leaf.value if isinstance(leaf, FixedArray) else leaf for leaf in leaves]
         return jtu.tree_unflatten(self.treedef, leaves)
 
 
@@ -50,6 +52,37 @@ def _hashable(leaf: Any) -> Any:
     except TypeError:
         return id(leaf)
     return (type(leaf), leaf)
+
+
+class FixedArray:
+    """A concrete array as configuration: hashable, compared by content."""
+
+    def __init__(self, value: Any):
+        self.value = np.array(value)
+        self.value.flags.writeable = False
+        content = hashlib.blake2b(np.ascontiguousarray(self.value).data, digest_size=16).digest()
+        self._key = (self.value.shape, self.value.dtype, content)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedArray) and self._key == other._key
+
+
+def fix_indices(tree: Any) -> Any:
+    """The tree with its concrete arrays of signed integers as configuration (see `FixedArray`).
+
+    Such arrays are mostly indices (a mesh's connectivity), and which entries a Jacobian has depends on their values.
+    Scalars, unsigned integers (random keys) and traced arrays stay data.
+    """
+
+    def fixed(leaf: Any) -> Any:
+        concrete = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, jax.core.Tracer)
+        is_index = concrete and leaf.ndim > 0 and jnp.issubdtype(leaf.dtype, jnp.signedinteger)
+        return FixedArray(leaf) if is_index else leaf
+
+    return jtu.tree_map(fixed, tree)
 
 
 def partition(tree: Any) -> tuple[list[jax.Array], StaticLeaves]:

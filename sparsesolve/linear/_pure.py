@@ -15,7 +15,7 @@ import jax
 import jax.tree_util as jtu
 from jax.core import Tracer, eval_jaxpr
 
-from sparsesolve._tree import partition
+from sparsesolve._tree import fix_indices, partition
 from sparsesolve.linear._identities import without_identities
 from sparsesolve.linear._jaxpr_key import jaxpr_key, value_key
 
@@ -82,4 +82,4 @@ def purify_module(call: Callable[[Any, Any], Any], module: Any, x: Any) -> tuple
     def fn(x_: Any, leaves_: Any) -> Any:
         return call(x_, eqx.combine(jtu.tree_unflatten(treedef, list(leaves_)), static))
 
-    return purify(fn, x, leaves)
+    return purify(fn, x, fix_indices(leaves))

@@ -19,7 +19,7 @@ import optimistix as optx
 from jaxtyping import Array, PyTree
 
 from sparsesolve._cache import BoundedCache
-from sparsesolve._tree import Structure, partition
+from sparsesolve._tree import Structure, fix_indices, partition
 from sparsesolve.direct import plan_direct
 from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.linear import AbstractDirectSolver
@@ -124,6 +124,7 @@ def find_problem(
     options: dict[str, Any],
 ) -> Prepared:
     """The prepared problem of a call, made or remembered."""
+    args = fix_indices(args)
     data, static = partition(args)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf), bool(leaf.weak_type)) for leaf in data)
     wishes = (solver, sparsity, tuple(sorted(options.items())), jnp.result_type(float))

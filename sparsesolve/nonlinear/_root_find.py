@@ -43,7 +43,8 @@ def root_find(
         fn: residual `fn(y, args)`, a pytree of the same structure and shapes as `y`. Plain JAX.
         solver: a root finder of this package; `None` means `Newton()`.
         y0: initial guess, a pytree of floating (or complex, for holomorphic `fn`) arrays or scalars.
-        args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan.
+        args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
+            are concrete arrays of signed integers (a mesh's connectivity), on which the pattern may depend.
         sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
             or a `SparseJacobian`); detected when `None`. One that misses an entry is refused.
         max_steps: most iterations.
