@@ -27,11 +27,6 @@ def front_time(k: Any, m: Any, leaf: bool = False) -> Any:
     return inverse + products + assembly + 2.0 * ENTRY_TIME * m * m + ENTRY_TIME * (k * k + 2.0 * k * m)
 
 
-def front_entries(k: int, m: int) -> int:
-    """Stored factor entries of a front."""
-    return k * k + 2 * k * m
-
-
 def banded_time(n: int, w: int) -> float:
     """Estimated time of block Thomas with blocks of `w`."""
     step = 4000.0 + 10.0 * FLOP_TIME * 2.0 * w**3 + 3.0 * ENTRY_TIME * w * w
