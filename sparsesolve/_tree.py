@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 
 
 def is_traced_leaf(leaf: Any) -> bool:
@@ -78,7 +79,7 @@ def fix_indices(tree: Any) -> Any:
     """
 
     def fixed(leaf: Any) -> Any:
-        concrete = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, jax.core.Tracer)
+        concrete = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
         is_index = concrete and leaf.ndim > 0 and jnp.issubdtype(leaf.dtype, jnp.signedinteger)
         return FixedArray(leaf) if is_index else leaf
 
