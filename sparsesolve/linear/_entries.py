@@ -11,6 +11,7 @@ Cost: one product per colour. Detection and colouring run once per computation (
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -100,17 +101,24 @@ def _compressed(call: Any, operator: Any, x: Any, sparsity: SparsityPattern | No
     dtype = Structure.of(operator.in_structure()).dtype
     pure, data, captured = purify_module(call, operator, x)
     try:
-        prepared = prepared_jacobian(pure, x, data, captured, sparsity)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*products, as many as a dense one")  # said better below
+            prepared = prepared_jacobian(pure, x, data, captured, sparsity)
     except ValueError as error:
         if sparsity is None:
-            error.add_note(
-                "The pattern was detected from the operator as lineax hands it over, where arrays that the function "
-                "closes over (a mesh's connectivity, say) are no longer known. If that is why it is dense, pin the "
-                "pattern: write AutoSparse().prepare(detect_sparsity(fn, y, args))."
-            )
+            error.add_note(_DENSE)
         raise
+    if sparsity is None and prepared.num_colors >= prepared.shape[1] > 32:
+        warnings.warn(f"The operator of shape {prepared.shape} has a dense pattern. {_DENSE}", stacklevel=2)
     matrix = prepared(x, data, captured)
     return matrix.astype(jnp.result_type(matrix.data, dtype))
+
+
+_DENSE = (
+    "It was detected from the operator as lineax hands it over, where index arrays that the function closes over or is "
+    "given (a mesh's connectivity, say) are no longer known. If that is why it is dense, pin the pattern: write "
+    "AutoSparse().prepare(detect_sparsity(fn, y, args))."
+)
 
 
 def _from_diagonals(main: Any, lower: Any = None, upper: Any = None) -> SparseMatrix:

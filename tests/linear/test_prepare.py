@@ -80,3 +80,20 @@ def test_retracing_does_not_detect_again():
     assert table.hits == 2
     clear_caches()
     assert len(table) == 0
+
+
+def test_lost_indices_are_told_and_a_pinned_pattern_helps():
+    heads = np.arange(1, 40)
+
+    def chain(u, args):
+        flux = (u[args] - u[args - 1]) ** 3
+        return u + jnp.zeros_like(u).at[args].add(flux).at[args - 1].add(-flux)
+
+    u = jnp.linspace(0.0, 1.0, 40)
+    operator = lx.JacobianLinearOperator(chain, u, jnp.asarray(heads))
+    with pytest.warns(UserWarning, match=r"dense pattern.*prepare\(detect_sparsity"):
+        dense = lx.linear_solve(operator, jnp.ones(40), AutoSparse())
+    solver = AutoSparse().prepare(detect_sparsity(lambda u: chain(u, heads), u))
+    sparse = lx.linear_solve(operator, jnp.ones(40), solver)
+    assert sparse.stats["nnz"] == 118 < dense.stats["nnz"] == 1600
+    np.testing.assert_allclose(sparse.value, dense.value, rtol=1e-12)
