@@ -75,7 +75,7 @@ def plan_direct(
         >>> plan = plan_direct(pattern)
         >>> factors = plan.factor(jnp.ones(5))
         >>> plan.solve(factors, jnp.array([2.0, 2.0, 1.0]))
-        Array([1., 1., 1.], dtype=float32)
+        Array([1., 1., 1.], dtype=float64)
     """
     if pattern.shape[0] != pattern.shape[1]:
         raise ValueError(

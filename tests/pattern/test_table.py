@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from sparsesolve.pattern import detect_sparsity
-from tests.pattern.table import CASES, COMPLEX_CASES, REVERSE_CASES, Case
+from tests.pattern import table_algebra, table_indexing  # noqa: F401  (importing fills CASES)
+from tests.pattern.cases import CASES, Case
+from tests.pattern.table_algebra import COMPLEX_CASES, REVERSE_CASES
 
 ALL = CASES + REVERSE_CASES + COMPLEX_CASES
 
