@@ -48,7 +48,7 @@ def _has_identity_rule(eqn: Any) -> bool:
         return jax.jvp(call, (x,), (tangent,))
 
     example = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
-    jaxpr = jax.make_jaxpr(push)(example, example).jaxpr
+    jaxpr: Any = jax.make_jaxpr(push)(example, example).jaxpr
     passed = {v: v for v in jaxpr.invars}
     for inner in jaxpr.eqns:
         if not (_is_identity_call(inner) and _name(inner) == _name(eqn) and inner.invars[0] in passed):

@@ -85,7 +85,7 @@ def custom_lin(equation: Equation) -> list[Dependence | None]:
         merged = [r if value is None else jnp.asarray(value) for r, value in zip(residuals, values, strict=True)]
         return list(p["bwd"].call_wrapped(*merged, *cotangents))
 
-    backward = jax.make_jaxpr(pullback)(residuals, cotangents)
+    backward: Any = jax.make_jaxpr(pullback)(residuals, cotangents)
     shapes = [tuple(aval.shape) for aval in backward.out_avals]
     inputs = equation.in_shapes[num_res:]
     if shapes != inputs:
