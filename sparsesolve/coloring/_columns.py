@@ -76,6 +76,7 @@ def _search(problem: ColumnProblem) -> Colored:
 
 
 def named_order(problem: ColumnProblem, order: str | Sequence[int] | np.ndarray) -> tuple[str, np.ndarray]:
+    """The name of an order and the columns in that order, from a name or a permutation that the user gave."""
     if isinstance(order, str):
         if order not in ORDERS:
             raise ValueError(f"There is no order {order!r}; choose one of {', '.join(ORDERS)}, or give a permutation.")

@@ -51,9 +51,7 @@ class MultifrontalPlan(AbstractDirectPlan):
         n = pattern.shape[0]
         self.pattern = pattern
         self.choices = (matching.tobytes(), None if order is None else order.tobytes())
-        position = np.empty(n, np.int64)
-        position[matching] = np.arange(n)
-        graph = _ordering.adjacency(position[pattern.rows], pattern.indices, n)
+        graph = _ordering.matched_adjacency(pattern, matching)
         fronts = analyze(graph, _ordering.nested_dissection(graph) if order is None else order, leaf=20)
         k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
         self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1

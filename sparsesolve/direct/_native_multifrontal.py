@@ -42,9 +42,7 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
         n = pattern.shape[0]
         self.pattern = pattern
         self.choices = (matching.tobytes(), None if order is None else order.tobytes())
-        position = np.empty(n, np.int64)
-        position[matching] = np.arange(n)
-        graph = _ordering.adjacency(position[pattern.rows], pattern.indices, n)
+        graph = _ordering.matched_adjacency(pattern, matching)
         order = _ordering.nested_dissection(graph) if order is None else order
         fronts = analyze(graph, order, leaf=4, cost=native_front_time)
         k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)

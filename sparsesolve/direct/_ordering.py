@@ -19,6 +19,8 @@ import pymetis
 import scipy.sparse
 import scipy.sparse.csgraph
 
+from sparsesolve.pattern import SparsityPattern
+
 Graph = Any  # a scipy.sparse.csr_matrix of ones without loops; SciPy's own annotations do not know its attributes
 
 
@@ -32,6 +34,18 @@ def adjacency(rows: np.ndarray, cols: np.ndarray, n: int) -> Graph:
     graph.sort_indices()
     graph.data[:] = 1
     return graph
+
+
+def matched_rows(pattern: SparsityPattern, matching: np.ndarray) -> np.ndarray:
+    """The row of each entry after row `matching[i]` of the matrix has moved to place `i`, int64 `(nnz,)`."""
+    position = np.empty(matching.size, np.int64)
+    position[matching] = np.arange(matching.size)
+    return position[pattern.rows]
+
+
+def matched_adjacency(pattern: SparsityPattern, matching: np.ndarray) -> Graph:
+    """The graph of the matrix whose rows a matching has permuted."""
+    return adjacency(matched_rows(pattern, matching), pattern.indices, pattern.shape[0])
 
 
 def nested_dissection(graph: Graph) -> np.ndarray:

@@ -148,9 +148,7 @@ def _banded_or_multifrontal(
 def _narrowest(pattern: SparsityPattern, matching: np.ndarray) -> tuple[np.ndarray, int]:
     """The better of the given order and reverse Cuthill-McKee, with its half bandwidth after the matching."""
     n = pattern.shape[0]
-    position = np.empty(n, np.int64)
-    position[matching] = np.arange(n)
-    row, col = position[pattern.rows], pattern.indices
+    row, col = _ordering.matched_rows(pattern, matching), pattern.indices
     natural = max(_ordering.bandwidths(row, col))
     if natural <= 1:
         return np.arange(n), natural

@@ -17,15 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsesolve.coloring import Coloring, Partition, best_coloring, color
+from sparsesolve.coloring import VJP_WEIGHT, Coloring, Partition, best_coloring, color, coloring_cost
 from sparsesolve.pattern import SparsityPattern
 
 # Up to so many passes are written out one after the other; more are one vmapped pass.
 _UNROLLED = 2
 # Elements of all seeds together that may be constants.
 _MAX_CONSTANT_SEEDS = 2**21
-# Griewank and Walther, "Evaluating Derivatives" (2008), chapters 3 and 4.
-VJP_WEIGHT = 1.5
 # Rows and columns that are both longer than this call for a bidirectional colouring.
 _ARROW = 16
 
@@ -103,8 +101,11 @@ class Passes:
         if self.has_constant_seeds:
             seeds = [np.stack([color == c for c in range(count)]) for color in colors]
             return [jax.vmap(lambda *seeds: flat(passed([jnp.asarray(seed) for seed in seeds])))(*seeds)]
+
+        def one(c: Any) -> jax.Array:
+            return flat(passed([color == c for color in colors]))
+
         every = jnp.arange(count, dtype=colors[0].dtype)
-        one = lambda c: flat(passed([color == c for color in colors]))  # noqa: E731
         if self.chunk_size is None or self.chunk_size >= count:
             return [jax.vmap(one)(every)]
         return [jax.lax.map(one, every, batch_size=self.chunk_size)]
@@ -128,11 +129,6 @@ def choose_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Se
     if coloring_cost(best) > bound:
         best = min(best, color(pattern, second), key=coloring_cost)
     return best
-
-
-def coloring_cost(coloring: Coloring) -> float:
-    """What the passes cost, in JVPs."""
-    return coloring.num_column_colors + VJP_WEIGHT * coloring.num_row_colors
 
 
 def quick_coloring(pattern: SparsityPattern, inputs: Sequence[Any], outputs: Sequence[Any]) -> Coloring:

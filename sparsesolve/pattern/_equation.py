@@ -92,6 +92,7 @@ def rule(*names: str, transparent: bool = False) -> Callable[[Rule], Rule]:
 
 
 def shape_of(variable: Any) -> tuple[int, ...]:
+    """The shape of a variable of a jaxpr; `()` for tokens and other values without one."""
     return tuple(getattr(variable.aval, "shape", ()))
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 
 from sparsesolve.pattern import detect_sparsity, jaxpr_sparsity
 
@@ -125,8 +126,7 @@ def test_brusselator_has_six_entries_a_row():
 
 
 def test_mesh_assembly_counts_edges():
-    scipy_spatial = pytest.importorskip("scipy.spatial")
-    triangles = scipy_spatial.Delaunay(np.random.default_rng(0).random((300, 2))).simplices
+    triangles = scipy.spatial.Delaunay(np.random.default_rng(0).random((300, 2))).simplices
 
     def residual(u):
         local = u[triangles]
