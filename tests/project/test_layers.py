@@ -16,6 +16,7 @@ LAYERS = [
     ("coloring",),
     ("matrix",),
     ("jacobian",),
+    ("krylov",),
     ("direct",),
     ("precond",),
     ("linear",),
