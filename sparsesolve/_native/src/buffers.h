@@ -78,6 +78,22 @@ inline void require_below(const int32_t* index, int64_t count, int64_t bound, co
   require(count == 0 || static_cast<int64_t>(largest) < bound, message);
 }
 
+// Where an operand's member is for one member of the result, along the leading `axes` batch dimensions.
+template <class T>
+int64_t member(const View<T>& operand, const int64_t* index, size_t axes) {
+  int64_t at = 0;
+  for (size_t i = 0; i < axes; i++) at = at * operand.dims[i] + (operand.dims[i] == 1 ? 0 : index[i]);
+  for (size_t i = axes; i < operand.batch_rank; i++) at *= operand.dims[i];
+  return at;
+}
+
+template <class T>
+void require_broadcast(const View<T>& operand, const int64_t* dims, size_t rank) {
+  bool fits = operand.batch_rank == rank;
+  for (size_t i = 0; fits && i < rank; i++) fits = operand.dims[i] == 1 || operand.dims[i] == dims[i];
+  require(fits, "operands must have the batch dimensions of the result, or length 1 in their place");
+}
+
 // Uninitialised working space.
 struct Free {
   void operator()(void* memory) const { std::free(memory); }

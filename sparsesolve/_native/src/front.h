@@ -17,6 +17,9 @@
 
 namespace sparsesolve {
 
+// Entries of D, L and Ut.
+inline int64_t lu_factor_size(int64_t k, int64_t m) { return k * k + 2 * k * m; }
+
 template <class T>
 void exchange_rows(T* d, int k, int a, int b) {
   for (ptrdiff_t c = 0; c < k; c++) std::swap(d[a + c * k], d[b + c * k]);

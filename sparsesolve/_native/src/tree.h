@@ -26,11 +26,9 @@ struct Front {
   int64_t first;          // place of its first pivot
   int64_t border_start;   // in the border tables
   int64_t entry_start;    // in the entry tables
-  int64_t factor_start;   // in the factors: D, L, Ut
+  int64_t factor_start;   // in the factors
+  int64_t factor_size;    // entries of its blocks there
   int64_t schur_start;    // in the working array
-  int64_t factor_size() const {
-    return static_cast<int64_t>(pivots) * pivots + 2 * static_cast<int64_t>(pivots) * border;
-  }
   int64_t schur_size() const { return static_cast<int64_t>(border) * border; }
 };
 
@@ -48,7 +46,10 @@ inline void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
-inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& sizes) {
+// Factor entries of a front with k pivots and m border rows.
+using FactorSize = int64_t (*)(int64_t k, int64_t m);
+
+inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& sizes, FactorSize factor_size) {
   Tree tree;
   tree.fronts.resize(count);
   std::vector<int32_t> waiting;
@@ -66,10 +67,11 @@ inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& size
       waiting.pop_back();
     }
     waiting.push_back(static_cast<int32_t>(s));
+    f.factor_size = factor_size(f.pivots, f.border);
     next.first = f.first + f.pivots;
     next.border_start = f.border_start + f.border;
     next.entry_start = f.entry_start + f.entries;
-    next.factor_start = f.factor_start + f.factor_size();
+    next.factor_start = f.factor_start + f.factor_size;
     require(next.factor_start <= sizes.factors, "fronts: the factors are longer than their buffer");
     require(next.border_start <= sizes.borders, "fronts: the borders are longer than their table");
     tree.largest_border = std::max(tree.largest_border, f.border);
