@@ -1,0 +1,11 @@
+"""Krylov methods as pure functions on flat arrays and callables; `linear/` makes lineax solvers of them."""
+
+from sparsesolve.krylov._base import (
+    BREAKDOWN as BREAKDOWN,
+    CONVERGED as CONVERGED,
+    MAX_STEPS as MAX_STEPS,
+    NONFINITE as NONFINITE,
+    STAGNATION as STAGNATION,
+    KrylovInfo as KrylovInfo,
+)
+from sparsesolve.krylov._gmres import gmres as gmres
