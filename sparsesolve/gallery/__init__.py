@@ -1,6 +1,7 @@
 """Test problems with known answers: plain JAX residuals as a user would write them.
 
-Tests, examples and benchmarks share them; they import nothing of the package. Each function returns a `Problem`.
+Tests, examples and benchmarks share them; they import nothing of the package. Each function of the first table returns
+a `Problem`, each of the second a SciPy CSR matrix.
 
 | problem | unknowns | what it exercises | the answer it is checked against |
 |---|---|---|---|
@@ -11,6 +12,19 @@ Tests, examples and benchmarks share them; they import nothing of the package. E
 | `cavity` | 2 n^2 | convection, boundary formulas | Ghia et al., Botella and Peyret |
 | `fem_diffusion` | n^2 | gathers and scatter-adds on a mesh | manufactured, order 2 in L2 |
 | `reaction_diffusion` | 6 n^2 | six fields, dense local coupling | three conservation laws |
+
+| matrix | unknowns | what it exercises | its known property |
+|---|---|---|---|
+| `convection_diffusion` | n, n m, n m k | 3-, 5-, 7-point stencils, unsymmetric | exact for quadratics |
+| `jumping_diffusion` | n^2 | coefficients over decades, anisotropy | positive definite, inner rows sum to 0 |
+| `helmholtz` | n^2 | indefinite | eigenvalues in closed form |
+| `elasticity` | 2 n (n + 1) | two unknowns a node | positive definite, rigid motions |
+| `block_tridiagonal` | blocks x size | chains of small dense blocks | dominant diagonal |
+| `chemistry` | species + 1 | small, half dense, an arrow, many decades | molecules are conserved |
+| `circuit` | nodes + sources | hubs, weak and missing diagonal entries | currents add up |
+| `stokes` | 3 n^2 - 2 n - 1 | saddle point on a grid | signs of the eigenvalues |
+| `markov_chain` | states | scale-free graph | row sums |
+| `optimal_control` | steps (2 states + controls) | saddle point in time, long and thin | signs of the eigenvalues |
 """
 
 from sparsesolve.gallery._bratu import (
@@ -23,6 +37,20 @@ from sparsesolve.gallery._bratu import (
 from sparsesolve.gallery._brusselator import brusselator as brusselator
 from sparsesolve.gallery._cavity import cavity as cavity, centreline as centreline
 from sparsesolve.gallery._fem_diffusion import fem_diffusion as fem_diffusion
+from sparsesolve.gallery._linear import (
+    block_tridiagonal as block_tridiagonal,
+    chemistry as chemistry,
+    convection_diffusion as convection_diffusion,
+    elasticity as elasticity,
+    helmholtz as helmholtz,
+    jumping_diffusion as jumping_diffusion,
+)
+from sparsesolve.gallery._networks import (
+    circuit as circuit,
+    markov_chain as markov_chain,
+    optimal_control as optimal_control,
+    stokes as stokes,
+)
 from sparsesolve.gallery._p_laplacian import (
     p_laplacian as p_laplacian,
     p_laplacian_energy as p_laplacian_energy,
