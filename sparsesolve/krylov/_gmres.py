@@ -69,9 +69,9 @@ def gmres(
         >>> import jax.numpy as jnp
         >>> from sparsesolve.krylov import gmres
         >>> A = jnp.array([[4.0, 1.0], [2.0, 3.0]])
-        >>> x, info = gmres(lambda v: A @ v, jnp.array([5.0, 5.0]))
+        >>> x, info = gmres(lambda v: A @ v, jnp.array([6.0, 8.0]))
         >>> jnp.round(x, 12), int(info.num_steps), int(info.status)
-        (Array([1., 1.], dtype=float64), 2, 0)
+        (Array([1., 2.], dtype=float64), 2, 0)
     """
     m = max(1, min(restart, rhs.shape[0], max_steps))
 
