@@ -1,7 +1,8 @@
 """Finds, loads and registers the compiled kernels, on first use and never at import.
 
 Reasons for their absence are kept as one sentence each: without kernels everything runs on the portable path.
-`SPARSESOLVE_NATIVE=0` in the environment turns them off.
+`SPARSESOLVE_NATIVE=0` in the environment turns them off, `SPARSESOLVE_NUM_THREADS` says how many threads of XLA's pool
+a call may use (read when the library is loaded; all of them if it is not set). Results do not depend on it.
 """
 
 from __future__ import annotations
@@ -64,11 +65,24 @@ def library() -> _Library:
         if not loaded.sparsesolve_processor_fits():
             return _Library(None, f"{path.name} was compiled for another processor; run python -m sparsesolve._native")
         loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
+        loaded.sparsesolve_set_threads(num_threads())
         for name, handler in ((FACTOR, loaded.SparsesolveFactor), (SOLVE, loaded.SparsesolveSolve)):
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
     return _Library(path, "")
+
+
+def num_threads() -> int:
+    """The most threads a call may use, as `SPARSESOLVE_NUM_THREADS` says; 0: as many as XLA has.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    value = os.environ.get("SPARSESOLVE_NUM_THREADS", "").strip() or "0"
+    if not value.isdecimal():
+        raise ValueError(f"SPARSESOLVE_NUM_THREADS={value!r} is not a number of threads; write 1, 2, ... or unset it")
+    return min(int(value), 1024)
 
 
 def _find() -> pathlib.Path:

@@ -1,4 +1,4 @@
-// The products of large blocks go to a BLAS whose addresses are given at run time (SciPy's own, see `_load.py`), so the
+// The products of large complex blocks go to a BLAS whose addresses are given at run time (SciPy's own, see `_load.py`), so the
 // library links to none. Without addresses every product runs on the kernels of `product.h`.
 
 #ifndef SPARSESOLVE_BLAS_H_

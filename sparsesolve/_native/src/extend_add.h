@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "parallel.h"
 #include "tree.h"
 
 namespace sparsesolve {
@@ -50,9 +51,9 @@ inline int find_runs(const int32_t* map, int begin, int end, int32_t* runs) {
   return count;
 }
 
-// `runs` is working space for size + 1 numbers.
+// `runs` is working space for size + 1 numbers. Columns of the child go to places of their own.
 template <class T>
-void extend_add(const FrontBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
+void extend_add(Team& team, const FrontBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
   const int k = front.k, m = front.m;
   int q = 0, last = -1;
   for (int i = 0; i < size; i++) {
@@ -60,24 +61,27 @@ void extend_add(const FrontBlocks<T>& front, const T* child, int size, const int
     last = map[i];
     q += last < k;
   }
-  for (int j = 0; j < q; j++) {
-    const T* from = child + static_cast<ptrdiff_t>(j) * size;
-    scatter_column(from, map, 0, q, 0, front.d + static_cast<ptrdiff_t>(map[j]) * k);
-    scatter_column(from, map, q, size, k, front.l + static_cast<ptrdiff_t>(map[j]) * m);
-  }
   const int count = find_runs(map, q, size, runs);
   const bool by_runs = (size - q) >= kRunLength * count;
-  for (int j = q; j < size; j++) {
-    const T* from = child + static_cast<ptrdiff_t>(j) * size;
-    T* upper = front.ut + (map[j] - k);
-    for (int i = 0; i < q; i++) upper[static_cast<ptrdiff_t>(map[i]) * m] += from[i];
-    T* to = front.c + static_cast<ptrdiff_t>(map[j] - k) * m;
-    if (by_runs) {
-      add_runs(from, map, runs, count, k, to);
-    } else {
-      scatter_column(from, map, q, size, k, to);
+  for_strips(team, size, [&](int begin, int columns) {
+    const int stop = begin + columns;
+    for (int j = begin; j < std::min(q, stop); j++) {
+      const T* from = child + static_cast<ptrdiff_t>(j) * size;
+      scatter_column(from, map, 0, q, 0, front.d + static_cast<ptrdiff_t>(map[j]) * k);
+      scatter_column(from, map, q, size, k, front.l + static_cast<ptrdiff_t>(map[j]) * m);
     }
-  }
+    for (int j = std::max(q, begin); j < stop; j++) {
+      const T* from = child + static_cast<ptrdiff_t>(j) * size;
+      T* upper = front.ut + (map[j] - k);
+      for (int i = 0; i < q; i++) upper[static_cast<ptrdiff_t>(map[i]) * m] += from[i];
+      T* to = front.c + static_cast<ptrdiff_t>(map[j] - k) * m;
+      if (by_runs) {
+        add_runs(from, map, runs, count, k, to);
+      } else {
+        scatter_column(from, map, q, size, k, to);
+      }
+    }
+  });
 }
 
 }  // namespace sparsesolve

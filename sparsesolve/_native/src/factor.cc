@@ -7,8 +7,6 @@
 // Results: factors (..., F), pivots (..., n) int32, row_scale (..., n), col_scale (..., n).
 // Reference: I. S. Duff, J. K. Reid, SIAM J. Sci. Stat. Comput. 5 (1984) 633-641, doi:10.1137/0905045.
 
-#include <cstring>
-
 #include "assembly.h"
 #include "extend_add.h"
 #include "front.h"
@@ -30,30 +28,32 @@ struct Lu {
     tiny = (largest > 0 ? largest : R(1)) * std::sqrt(std::numeric_limits<R>::epsilon());
   }
 
-  FrontBlocks<T> open(const Front& f, T* schur) const {
+  FrontBlocks<T> open(Team& team, const Front& f, T* schur) const {
     const int k = f.pivots, m = f.border;
     T* d = factors + f.factor_start;
     T* l = d + static_cast<int64_t>(k) * k;
-    std::memset(static_cast<void*>(d), 0, sizeof(T) * f.factor_size);
-    if (f.children > 0) std::memset(static_cast<void*>(schur), 0, sizeof(T) * f.schur_size());
+    clear(team, d, f.factor_size);
+    if (f.children > 0) clear(team, schur, f.schur_size());
     return {k, m, d, l, l + static_cast<int64_t>(k) * m, schur};
   }
 
   static int64_t entries(const Front& f) { return f.factor_size; }
   static T& entry(const FrontBlocks<T>& blocks, int32_t at) { return blocks.d[at]; }
 
-  static void add(const FrontBlocks<T>& blocks, const T* child, int size, const int32_t* map, int32_t* runs) {
-    extend_add<T>(blocks, child, size, map, runs);
+  static void add(Team& team, const FrontBlocks<T>& blocks, const T* child, int size, const int32_t* map,
+                  int32_t* runs) {
+    extend_add<T>(team, blocks, child, size, map, runs);
   }
 
-  void eliminate(const Front& f, const FrontBlocks<T>& b) const {
-    factor_front<T>(b.k, b.m, b.d, b.l, b.ut, b.c, pivots + f.first, tiny, f.children == 0);
+  void eliminate(Team& team, const Front& f, const FrontBlocks<T>& b) const {
+    factor_front<T>(team, b.k, b.m, b.d, b.l, b.ut, b.c, pivots + f.first, tiny, f.children == 0);
   }
 };
 
 template <class T>
-void factor(const FactorTables& t, const ffi::AnyBuffer& data_buffer, const ffi::AnyBuffer& factor_buffer,
-            const ffi::AnyBuffer& pivot_buffer, const ffi::AnyBuffer& row_buffer, const ffi::AnyBuffer& col_buffer) {
+void factor(ffi::ThreadPool& pool, const FactorTables& t, const ffi::AnyBuffer& data_buffer,
+            const ffi::AnyBuffer& factor_buffer, const ffi::AnyBuffer& pivot_buffer, const ffi::AnyBuffer& row_buffer,
+            const ffi::AnyBuffer& col_buffer) {
   const auto data = view<const T>(data_buffer, 1, "data");
   const auto factors = view<T>(factor_buffer, 1, "factors");
   const auto pivots = view<int32_t>(pivot_buffer, 1, "pivots");
@@ -61,23 +61,21 @@ void factor(const FactorTables& t, const ffi::AnyBuffer& data_buffer, const ffi:
   const auto col_scale = view<RealOf<T>>(col_buffer, 1, "col_scale");
   require(pivots.size == t.n && row_scale.size == t.n && col_scale.size == t.n,
           "pivots and scales must hold one number an unknown");
-  const Tree tree = factor_tree(t, data, lu_factor_size, factors, pivots, row_scale, col_scale);
-  Working<T> work(t, tree);
-  for (int64_t b = 0; b < data.members; b++) {
-    Lu<T> member{factors.data + b * factors.size, pivots.data + b * t.n, row_scale.data + b * t.n,
+  const auto make = [&](int64_t b) {
+    return Lu<T>{factors.data + b * factors.size, pivots.data + b * t.n, row_scale.data + b * t.n,
                  col_scale.data + b * t.n};
-    walk<T>(t, tree, data.data + b * t.nnz, work, member);
-  }
+  };
+  factor_members<T>(pool, t, data, lu_factor_size, make, factors, pivots, row_scale, col_scale);
 }
 
-ffi::Error factor_call(ffi::AnyBuffer fronts, ffi::AnyBuffer map, ffi::AnyBuffer source, ffi::AnyBuffer target,
-                       ffi::AnyBuffer indptr, ffi::AnyBuffer columns, ffi::AnyBuffer data,
+ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer map, ffi::AnyBuffer source,
+                       ffi::AnyBuffer target, ffi::AnyBuffer indptr, ffi::AnyBuffer columns, ffi::AnyBuffer data,
                        ffi::Result<ffi::AnyBuffer> factors, ffi::Result<ffi::AnyBuffer> pivots,
                        ffi::Result<ffi::AnyBuffer> row_scale, ffi::Result<ffi::AnyBuffer> col_scale) {
   return guarded([&] {
     const FactorTables t = factor_tables(fronts, map, source, target, indptr, columns);
     dispatch(data.element_type(),
-             [&](auto zero) { factor<decltype(zero)>(t, data, *factors, *pivots, *row_scale, *col_scale); });
+             [&](auto zero) { factor<decltype(zero)>(pool, t, data, *factors, *pivots, *row_scale, *col_scale); });
   });
 }
 

@@ -53,22 +53,24 @@ void eliminate_columns(T* d, int k, int first, int stop, int32_t* pivots, RealOf
 }
 
 template <class T>
-void eliminate(T* d, int k, int first, int stop, int32_t* pivots, RealOf<T> tiny) {
+void eliminate(Team& team, T* d, int k, int first, int stop, int32_t* pivots, RealOf<T> tiny) {
   if (stop - first <= kBlock) return eliminate_columns<T>(d, k, first, stop, pivots, tiny);
   const int half = first + ((stop - first) / 2 + kBlock - 1) / kBlock * kBlock;
-  eliminate<T>(d, k, first, half, pivots, tiny);
+  eliminate<T>(team, d, k, first, half, pivots, tiny);
   T* left = d + first + static_cast<ptrdiff_t>(first) * k;
   T* right = d + first + static_cast<ptrdiff_t>(half) * k;
-  const int done = half - first;
-  solve_left_unit<T>(done, stop - half, left, k, right, k);
-  subtract_product<T>(k - half, stop - half, done, left + done, k, right, 1, k, right + done, k);
-  eliminate<T>(d, k, half, stop, pivots, tiny);
+  const int done = half - first, rest = stop - half;
+  for_strips(team, rest, [&](int begin, int count) {
+    solve_left_unit<T>(done, count, left, k, right + static_cast<ptrdiff_t>(begin) * k, k);
+  });
+  subtract_product<T>(team, k - half, rest, done, left + done, k, right, 1, k, right + done, k);
+  eliminate<T>(team, d, k, half, stop, pivots, tiny);
 }
 
 // `fresh`: C holds nothing yet and is written, not read.
 template <class T>
-void factor_front(int k, int m, T* d, T* l, T* ut, T* c, int32_t* pivots, RealOf<T> tiny, bool fresh) {
-  eliminate<T>(d, k, 0, k, pivots, tiny);
+void factor_front(Team& team, int k, int m, T* d, T* l, T* ut, T* c, int32_t* pivots, RealOf<T> tiny, bool fresh) {
+  eliminate<T>(team, d, k, 0, k, pivots, tiny);
   if (m == 0) return;
   for (int j = 0; j < k; j++) {
     if (pivots[j] != j) {
@@ -76,9 +78,9 @@ void factor_front(int k, int m, T* d, T* l, T* ut, T* c, int32_t* pivots, RealOf
       std::swap_ranges(a, a + m, ut + static_cast<ptrdiff_t>(pivots[j]) * m);
     }
   }
-  solve_right<T, false>(m, k, d, 1, k, l, m);
-  solve_right<T, true>(m, k, d, k, 1, ut, m);
-  subtract_product<T>(m, m, k, l, m, ut, m, 1, c, m, fresh);
+  for_strips(team, m, [&](int begin, int count) { solve_right<T, false>(count, k, d, 1, k, l + begin, m); });
+  for_strips(team, m, [&](int begin, int count) { solve_right<T, true>(count, k, d, k, 1, ut + begin, m); });
+  subtract_product<T>(team, m, m, k, l, m, ut, m, 1, c, m, fresh);
 }
 
 }  // namespace sparsesolve

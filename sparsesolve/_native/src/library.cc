@@ -1,9 +1,11 @@
 // What the loader calls before any kernel: the addresses of a BLAS, and whether this processor can run the library.
 
 #include "blas.h"
+#include "parallel.h"
 
 namespace sparsesolve {
 Blas blas;
+std::atomic<int> thread_limit{0};
 }
 
 #define SPARSESOLVE_EXPORT extern "C" __attribute__((visibility("default")))
@@ -15,6 +17,9 @@ SPARSESOLVE_EXPORT void sparsesolve_set_blas(void* s, void* d, void* c, void* z)
   blas.c = reinterpret_cast<Gemm<std::complex<float>>>(c);
   blas.z = reinterpret_cast<Gemm<std::complex<double>>>(z);
 }
+
+// The most threads a call may use; zero for as many as XLA has.
+SPARSESOLVE_EXPORT void sparsesolve_set_threads(int most) { sparsesolve::thread_limit.store(most); }
 
 // Zero when the library uses instructions that this processor lacks (built elsewhere with -march=native).
 SPARSESOLVE_EXPORT int sparsesolve_processor_fits() {

@@ -5,8 +5,8 @@
 //   C: m x n, element (i, j) at c[i + j * ldc]; with `fresh` C is written, not read: C <- - A B
 //
 // Tiles of two vectors by kTile columns stay in registers while p runs; nothing is packed, because blocks of fronts are
-// small and lie in the first two caches. Large products go to the BLAS. Method: R. A. van de Geijn, E. S. Quintana-Orti,
-// The Science of Programming Matrix Computations, 2008; BLIS, ACM Trans. Math. Softw. 41 (2015) 14.
+// small and lie in the first two caches. Large products are packed (`gemm.h`), complex ones go to the BLAS.
+// Method: R. A. van de Geijn, E. S. Quintana-Orti, The Science of Programming Matrix Computations, 2008.
 
 #ifndef SPARSESOLVE_PRODUCT_H_
 #define SPARSESOLVE_PRODUCT_H_
@@ -15,6 +15,8 @@
 #include <cstdint>
 
 #include "blas.h"
+#include "gemm.h"
+#include "parallel.h"
 #include "scalar.h"
 #include "simd.h"
 
@@ -110,24 +112,63 @@ void product_small(int m, int n, int k, const T* a, ptrdiff_t lda, const T* b, p
   }
 }
 
-// Multiply-adds from which the BLAS, which packs its operands first, is faster (measured, one core with AVX-512).
+// Multiply-adds from which packing the operands pays (measured, one core with AVX-512).
 template <class T>
-constexpr int64_t kBlasWork = ScalarTraits<T>::is_complex ? 1 << 12 : 1 << 18;
+constexpr int64_t kPackWork = ScalarTraits<T>::is_complex ? 1 << 12 : 1 << 15;
+
+// Columns [first, last) of a product that is worth packing.
+template <class T>
+void product_large(int m, int first, int last, int k, const T* a, int lda, const T* b, int bp, int bj, T* c, int ldc,
+                   bool fresh) {
+  b += static_cast<ptrdiff_t>(first) * bj;
+  c += static_cast<ptrdiff_t>(first) * ldc;
+  if constexpr (ScalarTraits<T>::is_complex) {
+    const T minus(-1), beta(fresh ? 0 : 1);
+    const int n = last - first, ldb = bp == 1 ? bj : bp;
+    blas_gemm<T>()("N", bp == 1 ? "N" : "T", &m, &n, &k, &minus, a, &lda, b, &ldb, &beta, c, &ldc);
+  } else {
+    constexpr int rows = GemmShape<T>::row_block, columns = GemmShape<T>::column_block;
+    for (int j = 0; j < last - first; j += columns) {
+      for (int i = 0; i < m; i += rows) {
+        gemm_block<T>(std::min(rows, m - i), std::min(columns, last - first - j), k, a + i, lda,
+                      b + static_cast<ptrdiff_t>(j) * bj, bp, bj, c + i + static_cast<ptrdiff_t>(j) * ldc, ldc, fresh);
+      }
+    }
+  }
+}
+
+template <class T>
+inline bool is_large(int m, int n, int k) {
+  if (ScalarTraits<T>::is_complex && blas_gemm<T>() == nullptr) return false;
+  return k >= 8 && n >= 4 && static_cast<int64_t>(m) * n * k >= kPackWork<T>;
+}
 
 template <class T>
 void subtract_product(int m, int n, int k, const T* a, int lda, const T* b, int bp, int bj, T* c, int ldc,
                       bool fresh = false) {
   if (m <= 0 || n <= 0) return;
-  const Gemm<T> gemm = blas_gemm<T>();
-  if (gemm != nullptr && k >= 8 && n >= 4 && static_cast<int64_t>(m) * n * k >= kBlasWork<T>) {
-    const T minus(-1), beta(fresh ? 0 : 1);
-    const int ldb = bp == 1 ? bj : bp;
-    gemm("N", bp == 1 ? "N" : "T", &m, &n, &k, &minus, a, &lda, b, &ldb, &beta, c, &ldc);
+  if (is_large<T>(m, n, k)) {
+    product_large<T>(m, 0, n, k, a, lda, b, bp, bj, c, ldc, fresh);
   } else if (fresh) {
     product_small<T, true>(m, n, k, a, lda, b, bp, bj, c, ldc);
   } else {
     product_small<T, false>(m, n, k, a, lda, b, bp, bj, c, ldc);
   }
+}
+
+constexpr int kStrip = 96;  // columns of a product that one thread takes at a time
+
+template <class T>
+void subtract_product(Team& team, int m, int n, int k, const T* a, int lda, const T* b, int bp, int bj, T* c, int ldc,
+                      bool fresh = false) {
+  if (n < 2 * kStrip || !is_large<T>(m, kStrip, k)) {
+    return subtract_product<T>(m, n, k, a, lda, b, bp, bj, c, ldc, fresh);
+  }
+  const int strip = team.size() == 1 && !ScalarTraits<T>::is_complex ? n : kStrip;
+  team.loop((n + strip - 1) / strip, [&](int64_t j, int) {
+    const int first = static_cast<int>(j) * strip;
+    product_large<T>(m, first, std::min(n, first + strip), k, a, lda, b, bp, bj, c, ldc, fresh);
+  });
 }
 
 }  // namespace sparsesolve

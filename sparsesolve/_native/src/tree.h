@@ -84,30 +84,38 @@ inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& size
   return tree;
 }
 
-// Places for the Schur complements: `schur_start` of each front and `stack_size`.
-inline void lay_out_stacks(Tree& tree) {
-  const int64_t count = static_cast<int64_t>(tree.fronts.size());
-  for (int64_t s = count - 1; s >= 0; s--) {
+// Which of the two stacks the Schur complement of each front goes to.
+inline void choose_sides(Tree& tree) {
+  for (int64_t s = static_cast<int64_t>(tree.fronts.size()) - 1; s >= 0; s--) {
     Front& f = tree.fronts[s];
     require(f.parent >= 0 || f.border == 0, "fronts: a root has a border");
     f.right = f.parent >= 0 && !tree.fronts[f.parent].right;
   }
+}
+
+// Places for the Schur complements of the fronts begin to end - 1, a subtree or the whole tree: `schur_start` of each.
+// Returns the size of the working array. `size(front)` is what a front leaves there.
+template <class Size>
+int64_t lay_out_stacks(Tree& tree, int64_t begin, int64_t end, Size&& size) {
   std::vector<int64_t> pending;
-  int64_t top[2] = {0, 0};
-  for (Front& f : tree.fronts) {
+  int64_t top[2] = {0, 0}, most = 0;
+  for (int64_t s = begin; s < end; s++) {
+    Front& f = tree.fronts[s];
     f.schur_start = top[f.right];
-    top[f.right] += f.schur_size();
-    tree.stack_size = std::max(tree.stack_size, top[0] + top[1]);
-    require(tree.stack_size < int64_t{1} << 40, "fronts: the working array would exceed a million million entries");
+    top[f.right] += size(f);
+    most = std::max(most, top[0] + top[1]);
+    require(most < int64_t{1} << 40, "fronts: the working array would exceed a million million entries");
     for (int32_t c = 0; c < f.children; c++) {
       top[!f.right] -= pending.back();
       pending.pop_back();
     }
-    pending.push_back(f.schur_size());
+    pending.push_back(size(f));
   }
-  for (Front& f : tree.fronts) {
-    if (f.right) f.schur_start = tree.stack_size - f.schur_start - f.schur_size();
+  for (int64_t s = begin; s < end; s++) {
+    Front& f = tree.fronts[s];
+    if (f.right) f.schur_start = most - f.schur_start - size(f);
   }
+  return most;
 }
 
 }  // namespace sparsesolve

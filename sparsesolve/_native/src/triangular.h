@@ -107,18 +107,30 @@ void solve_right_lower(int m, int k, const T* t, int tp, int tj, T* x, int ldx) 
   }
 }
 
+// X <- L^-1 X for at most kBlock rows: a column of X is a vector, and so is what each pivot takes from it.
+template <class T>
+void solve_left_unit_block(int k, int n, const T* l, int ldl, T* x, int ldx) {
+  T below[kBlock][kBlock] = {};
+  for (int p = 0; p < k; p++) {
+    for (int i = p + 1; i < k; i++) below[p][i] = l[i + static_cast<ptrdiff_t>(p) * ldl];
+  }
+  for (int j = 0; j < n; j++) {
+    T* column = x + static_cast<ptrdiff_t>(j) * ldx;
+    T v[kBlock] = {};
+    std::copy(column, column + k, v);
+    for (int p = 0; p < k; p++) {
+      const T factor = v[p];
+#pragma GCC unroll 8
+      for (int i = 0; i < kBlock; i++) v[i] -= multiply(below[p][i], factor);
+    }
+    std::copy(v, v + k, column);
+  }
+}
+
 // X <- L^-1 X, L unit lower k x k with leading dimension ldl, X k x n.
 template <class T>
 void solve_left_unit(int k, int n, const T* l, int ldl, T* x, int ldx) {
-  if (k <= kBlock) {
-    for (int j = 0; j < n; j++) {
-      T* column = x + static_cast<ptrdiff_t>(j) * ldx;
-      for (int p = 0; p < k; p++) {
-        for (int i = p + 1; i < k; i++) column[i] -= multiply(l[i + static_cast<ptrdiff_t>(p) * ldl], column[p]);
-      }
-    }
-    return;
-  }
+  if (k <= kBlock) return solve_left_unit_block<T>(k, n, l, ldl, x, ldx);
   const int half = (k / 2 + kBlock - 1) / kBlock * kBlock;
   solve_left_unit<T>(half, n, l, ldl, x, ldx);
   subtract_product<T>(k - half, n, half, l + half, ldl, x, 1, ldx, x + half, ldx);
