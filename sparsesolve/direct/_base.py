@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Inexact
 
 from sparsesolve.pattern import SparsityPattern
+
+
+class Alternative(NamedTuple):
+    """A method that was considered for a pattern: estimated nanoseconds (infinite where it cannot be used) and why."""
+
+    kind: str
+    time: float
+    note: str
 
 
 class AbstractDirectPlan(abc.ABC):
@@ -21,6 +29,8 @@ class AbstractDirectPlan(abc.ABC):
     kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal"
     nnz_factor: int  # stored entries of all factors together
     flops: float  # multiply-adds of one factorization, times two
+    time: float = 0.0  # estimated nanoseconds of a factorization with a solve, where it was asked for
+    alternatives: tuple[Alternative, ...] = ()  # what the choice was made from, best first; empty for a named method
     choices: tuple[Any, ...]  # what, besides kind and pattern, tells two plans apart; hashable
 
     @abc.abstractmethod

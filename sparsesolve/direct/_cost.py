@@ -27,12 +27,39 @@ def front_time(k: Any, m: Any, leaf: bool = False) -> Any:
     return inverse + products + assembly + 2.0 * ENTRY_TIME * m * m + ENTRY_TIME * (k * k + 2.0 * k * m)
 
 
-def banded_time(n: int, w: int) -> float:
-    """Estimated time of block Thomas with blocks of `w`."""
-    step = 4000.0 + 10.0 * FLOP_TIME * 2.0 * w**3 + 3.0 * ENTRY_TIME * w * w
-    return -(-n // w) * step
+# Whole methods, a factorization and a solve, fitted to one CPU core on chains, bands of 2 to 32, components of 3 to 60
+# unknowns and random matrices of 70 to 1000 (XLA:CPU with LAPACK, and the compiled multifrontal kernels). On a GPU a
+# loop is driven from the host, so that a step of a scan costs tens of microseconds whatever it does.
+GPU_STEP_TIME = 4e4
+
+
+def banded_time(n: int, w: int, gpu: bool = False) -> float:
+    """Block Thomas with blocks of `w`."""
+    step = 2 * GPU_STEP_TIME if gpu else 1500.0 + 75.0 * w * w
+    return 6e4 + -(-n // w) * step
+
+
+def tridiagonal_time(n: int, gpu: bool = False) -> float:
+    """Two scans over the diagonals on a CPU, cyclic reduction on a GPU."""
+    return 1e4 * max(1, n.bit_length()) + n if gpu else 6e4 + 65.0 * n
+
+
+def block_diagonal_time(sizes: Any, counts: Any) -> float:
+    """Inverses of components, `counts` of each of the `sizes`, a batch for each size."""
+    sizes = sizes.astype(float)
+    return 4e4 + float((2e4 + counts * (500.0 + 15.0 * sizes**2 + 0.85 * sizes**3)).sum())
 
 
 def dense_time(n: int) -> float:
-    """Estimated time of a dense LU with its conversion."""
-    return 5000.0 + 2.0 / 3.0 * n**3 * 2.0 * FLOP_TIME + n * n
+    """Dense LU with its conversion."""
+    return 4e4 + 0.1 * 2.0 / 3.0 * n**3 + 5.0 * n * n
+
+
+def multifrontal_time(front_times: float, native: bool) -> float:
+    """The multifrontal method whose fronts take `front_times` by their own estimate."""
+    return 2e4 + 1.3 * front_times if native else 1.5e5 + 2.2 * front_times
+
+
+def multifrontal_at_least(n: int, native: bool) -> float:
+    """Less than any multifrontal method takes for `n` unknowns: asked before an ordering is made."""
+    return multifrontal_time(40.0 * n if native else 100.0 * n, native)
