@@ -72,5 +72,12 @@ def solve(
     require()
     call = jax.ffi.ffi_call(SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     return call(
-        tables.fronts, tables.border, tables.row_order, tables.col_order, *factors, rhs, transpose=np.bool_(transpose)
+        tables.fronts,
+        tables.border,
+        tables.parent_map,
+        tables.row_order,
+        tables.col_order,
+        *factors,
+        rhs,
+        transpose=np.bool_(transpose),
     )

@@ -48,7 +48,7 @@ def factor(tables, data, sizes=None):
 
 def solve(tables, factors, rhs, transpose=False):
     call = jax.ffi.ffi_call(SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype))
-    names = ("fronts", "border", "row_order", "col_order")
+    names = ("fronts", "border", "parent_map", "row_order", "col_order")
     operands = (*(tables[name] for name in names), *factors, rhs)
     return jax.block_until_ready(call(*operands, transpose=np.bool_(transpose)))
 

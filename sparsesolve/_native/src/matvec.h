@@ -8,6 +8,7 @@
 
 #include <cstddef>
 
+#include "parallel.h"
 #include "scalar.h"
 #include "simd.h"
 
@@ -111,6 +112,31 @@ void subtract_dots(int m, int k, const T* a, const T* x, T* y, ptrdiff_t lda) {
     subtract_rest_dots<T>(m, head, a, lda, x, y);
     for (int p = head; p < k; p += 8) subtract_some_dots<T, 8>(m, a + p * lda, lda, x, y + p);
   }
+}
+
+// The same by all threads where the block is large: rows do not depend on each other, nor do the results of dots.
+constexpr int64_t kSharedEntries = 1 << 15;
+
+template <class T>
+void subtract_columns(Team& team, int m, int k, const T* a, const T* x, T* y, ptrdiff_t lda) {
+  if (team.size() == 1 || static_cast<int64_t>(m) * k < kSharedEntries) {
+    if (m > 0) subtract_columns<T, false>(m, k, a, x, y, lda);
+    return;
+  }
+  for_strips(team, m, [&](int i, int count) { subtract_columns<T, false>(count, k, a + i, x, y + i, lda); });
+}
+
+template <class T>
+void subtract_dots(Team& team, int m, int k, const T* a, const T* x, T* y, ptrdiff_t lda) {
+  if (team.size() == 1 || static_cast<int64_t>(m) * k < kSharedEntries) {
+    if (m > 0) subtract_dots<T>(m, k, a, x, y, lda);
+    return;
+  }
+  constexpr int kColumns = 16;
+  team.loop((k + kColumns - 1) / kColumns, [&](int64_t i, int) {
+    const int first = static_cast<int>(i) * kColumns;
+    subtract_dots<T>(m, std::min(kColumns, k - first), a + first * lda, x, y + first, lda);
+  });
 }
 
 }  // namespace sparsesolve

@@ -3,7 +3,8 @@
 //   A x = b:    t = L11^-1 P y1,  y2 -= L t   leaves to root;   x1 = U11^-1 (t - U x2)         root to leaves
 //   A^T x = b:  t = U11^-T y1,  y2 -= U^T t   leaves to root;   x1 = P^T L11^-T (t - L^T x2)   root to leaves
 //
-// Operands: fronts (N, 4), border (borders) place of each border row, row_order (n) and col_order (n) the matrix row and
+// Operands: fronts (N, 4), border (borders) place of each border row, parent_map (borders) its place among the rows of the
+// parent, row_order (n) and col_order (n) the matrix row and
 // column at each place (int32, not batched); factors (..., F), pivots (..., n), row_scale (..., n), col_scale (..., n);
 // rhs (..., n). Attribute: transpose. Result: x (..., n).
 
@@ -38,41 +39,39 @@ struct Lu {
   }
 
   // Interleaved right-hand sides: the transposes of y and of the border are `group` x k and `group` x m, column-major.
-  void forward(const Front& f, const int32_t* border, int group, T* y, T* all, T* work) const {
+  void forward(Team& team, const Front& f, int group, T* y, T* update) const {
     const Block b = block(f);
     if (!transpose) exchange<T>(b.pivots, b.k, group, y, false);
     const T* below = transpose ? b.ut : b.l;
     if (group == 1) {
       if (transpose) {
-        solve_triangle<T, Triangle::kUpperTransposed>(b.k, b.d, y);
+        solve_triangle<T, Triangle::kUpperTransposed>(team, b.k, b.d, y);
       } else {
-        solve_triangle<T, Triangle::kLower>(b.k, b.d, y);
+        solve_triangle<T, Triangle::kLower>(team, b.k, b.d, y);
       }
-      subtract_columns<T, true>(b.m, b.k, below, y, work, b.m);
+      subtract_columns<T>(team, b.m, b.k, below, y, update, b.m);
     } else {
       if (transpose) {
         solve_right<T, false>(group, b.k, b.d, 1, b.k, y, group);
       } else {
         solve_right<T, true>(group, b.k, b.d, b.k, 1, y, group);
       }
-      subtract_product<T>(group, b.m, b.k, y, group, below, b.m, 1, work, group, true);
+      subtract_product<T>(team, group, b.m, b.k, y, group, below, b.m, 1, update, group);
     }
-    add_border<T>(border, b.m, group, work, all);
   }
 
-  void backward(const Front& f, const int32_t* border, int group, T* y, const T* all, T* work) const {
+  void backward(Team& team, const Front& f, int group, T* y, const T* border) const {
     const Block b = block(f);
-    gather_border<T>(border, b.m, group, all, work);
     const T* beside = transpose ? b.l : b.ut;
     if (group == 1) {
-      subtract_dots<T>(b.m, b.k, beside, work, y, b.m);
+      subtract_dots<T>(team, b.m, b.k, beside, border, y, b.m);
       if (transpose) {
-        solve_triangle<T, Triangle::kLowerTransposed>(b.k, b.d, y);
+        solve_triangle<T, Triangle::kLowerTransposed>(team, b.k, b.d, y);
       } else {
-        solve_triangle<T, Triangle::kUpper>(b.k, b.d, y);
+        solve_triangle<T, Triangle::kUpper>(team, b.k, b.d, y);
       }
     } else {
-      subtract_product<T>(group, b.k, b.m, work, group, beside, 1, b.m, y, group);
+      subtract_product<T>(team, group, b.k, b.m, border, group, beside, 1, b.m, y, group);
       if (transpose) {
         solve_right_lower<T, true>(group, b.k, b.d, 1, b.k, y, group);
       } else {
@@ -86,7 +85,7 @@ struct Lu {
 };
 
 template <class T>
-void solve(const SolveTables& t, const int32_t* row_order, const int32_t* col_order, bool transpose,
+void solve(ffi::ThreadPool& pool, const SolveTables& t, const int32_t* row_order, const int32_t* col_order, bool transpose,
            const ffi::AnyBuffer& factor_buffer, const ffi::AnyBuffer& pivot_buffer, const ffi::AnyBuffer& row_buffer,
            const ffi::AnyBuffer& col_buffer, const ffi::AnyBuffer& rhs_buffer, const ffi::AnyBuffer& x_buffer) {
   using R = RealOf<T>;
@@ -99,11 +98,12 @@ void solve(const SolveTables& t, const int32_t* row_order, const int32_t* col_or
     if (transpose) return Lu<T>{factors, exchanges, col_order, row_order, cols, rows, true};
     return Lu<T>{factors, exchanges, row_order, col_order, rows, cols, false};
   };
-  solve_members<T>(t, lu_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"), make,
+  solve_members<T>(pool, t, lu_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"), make,
                    view<const T>(factor_buffer, 1, "factors"), pivots, row_scale, col_scale);
 }
 
-ffi::Error solve_call(ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer row_order_buffer,
+ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
+                      ffi::AnyBuffer row_order_buffer,
                       ffi::AnyBuffer col_order_buffer, ffi::AnyBuffer factors, ffi::AnyBuffer pivots,
                       ffi::AnyBuffer row_scale, ffi::AnyBuffer col_scale, ffi::AnyBuffer rhs,
                       ffi::Result<ffi::AnyBuffer> x, bool transpose) {
@@ -111,9 +111,10 @@ ffi::Error solve_call(ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuff
     const auto row_order = order_table(row_order_buffer, "row_order", "row_order: a row is outside the matrix");
     const auto col_order = order_table(col_order_buffer, "col_order", "col_order: a column is outside the matrix");
     require(row_order.size == col_order.size, "row_order and col_order must be equally long");
-    const SolveTables t = solve_tables(fronts, border, row_order.size);
+    const SolveTables t = solve_tables(fronts, border, parent_map, row_order.size);
     dispatch(factors.element_type(), [&](auto zero) {
-      solve<decltype(zero)>(t, row_order.data, col_order.data, transpose, factors, pivots, row_scale, col_scale, rhs, *x);
+      solve<decltype(zero)>(pool, t, row_order.data, col_order.data, transpose, factors, pivots, row_scale, col_scale,
+                            rhs, *x);
     });
   });
 }
@@ -127,6 +128,8 @@ extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSolv
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSolve, sparsesolve::solve_call,
                               xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()

@@ -49,27 +49,47 @@ inline void solve_diagonal(int count, const T* d, ptrdiff_t ldd, T* y) {
   }
 }
 
-// y <- L11^-1 y, U11^-1 y, U11^-T y or L11^-T y.
+// y <- L11^-1 y, U11^-1 y, U11^-T y or L11^-T y. The block has leading dimension `ldd`.
 template <class T, Triangle kind>
-void solve_triangle(int k, const T* d, T* y) {
+void solve_triangle(int k, const T* d, ptrdiff_t ldd, T* y) {
   constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
   const ptrdiff_t last = (k - 1) / kBlock * kBlock;
   for (ptrdiff_t step = 0; step <= last; step += kBlock) {
     const ptrdiff_t first = ascending ? step : last - step;
     const int count = static_cast<int>(std::min<ptrdiff_t>(kBlock, k - first));
     const ptrdiff_t stop = first + count;
-    const T* columns = d + first * k;
+    const T* columns = d + first * ldd;
     if (kind == Triangle::kUpperTransposed && first > 0) {
-      subtract_dots<T>(first, count, columns, y, y + first, k);
+      subtract_dots<T>(first, count, columns, y, y + first, ldd);
     } else if (kind == Triangle::kLowerTransposed && stop < k) {
-      subtract_dots<T>(k - stop, count, columns + stop, y + stop, y + first, k);
+      subtract_dots<T>(k - stop, count, columns + stop, y + stop, y + first, ldd);
     }
-    solve_diagonal<T, kind>(count, columns + first, k, y + first);
+    solve_diagonal<T, kind>(count, columns + first, ldd, y + first);
     if (kind == Triangle::kLower && stop < k) {
-      subtract_columns<T, false>(k - stop, count, columns + stop, y + first, y + stop, k);
+      subtract_columns<T, false>(k - stop, count, columns + stop, y + first, y + stop, ldd);
     } else if (kind == Triangle::kUpper && first > 0) {
-      subtract_columns<T, false>(first, count, columns, y + first, y, k);
+      subtract_columns<T, false>(first, count, columns, y + first, y, ldd);
     }
+  }
+}
+
+// The same with all threads: the blocks of kPanel unknowns beside the diagonal are shared out.
+template <class T, Triangle kind>
+void solve_triangle(Team& team, int k, const T* d, T* y) {
+  constexpr int kPanel = 128;
+  if (k <= 2 * kPanel) return solve_triangle<T, kind>(k, d, k, y);
+  constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+  const int last = (k - 1) / kPanel * kPanel;
+  for (int step = 0; step <= last; step += kPanel) {
+    const int first = ascending ? step : last - step, count = std::min(kPanel, k - first), stop = first + count;
+    const T* columns = d + static_cast<ptrdiff_t>(first) * k;
+    if (kind == Triangle::kUpperTransposed) subtract_dots<T>(team, first, count, columns, y, y + first, k);
+    if (kind == Triangle::kLowerTransposed) {
+      subtract_dots<T>(team, k - stop, count, columns + stop, y + stop, y + first, k);
+    }
+    solve_triangle<T, kind>(count, columns + first, k, y + first);
+    if (kind == Triangle::kLower) subtract_columns<T>(team, k - stop, count, columns + stop, y + first, y + stop, k);
+    if (kind == Triangle::kUpper) subtract_columns<T>(team, first, count, columns, y + first, y, k);
   }
 }
 

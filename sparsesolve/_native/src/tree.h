@@ -39,6 +39,7 @@ struct TreeSizes {
 struct Tree {
   std::vector<Front> fronts;
   int64_t stack_size = 0;
+  int64_t largest_updates = 0;  // border rows that wait for their parents at the same time
   int32_t largest_border = 0, largest_front = 0;
 };
 
@@ -53,6 +54,7 @@ inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& size
   Tree tree;
   tree.fronts.resize(count);
   std::vector<int32_t> waiting;
+  int64_t updates = 0;
   Front next{};
   for (int64_t s = 0; s < count; s++) {
     Front& f = tree.fronts[s];
@@ -64,9 +66,12 @@ inline Tree read_tree(const int32_t* table, int64_t count, const TreeSizes& size
     require(f.children >= 0 && f.children <= static_cast<int64_t>(waiting.size()), "fronts: a child is missing");
     for (int32_t c = 0; c < f.children; c++) {
       tree.fronts[waiting.back()].parent = static_cast<int32_t>(s);
+      updates -= tree.fronts[waiting.back()].border;
       waiting.pop_back();
     }
     waiting.push_back(static_cast<int32_t>(s));
+    updates += f.border;
+    tree.largest_updates = std::max(tree.largest_updates, updates);
     f.factor_size = factor_size(f.pivots, f.border);
     next.first = f.first + f.pivots;
     next.border_start = f.border_start + f.border;
