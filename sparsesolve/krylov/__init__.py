@@ -8,4 +8,7 @@ from sparsesolve.krylov._base import (
     STAGNATION as STAGNATION,
     KrylovInfo as KrylovInfo,
 )
+from sparsesolve.krylov._bicgstab import bicgstab as bicgstab
+from sparsesolve.krylov._cg import cg as cg
 from sparsesolve.krylov._gmres import gmres as gmres
+from sparsesolve.krylov._idr import idr as idr

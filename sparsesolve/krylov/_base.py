@@ -129,8 +129,45 @@ def solve_in_cycles(
         return _State(x, residual, new_norm, steps, stale, status.astype(jnp.int32))
 
     end = lax.while_loop(lambda s: s.status == _RUNNING, body, state)
+    # Numbers that are not finite come from the operator, or from recurrences that broke down: one product tells.
+    overflowed = (end.status == NONFINITE) & jnp.isfinite(start)
+    probe = lax.cond(overflowed, lambda: norm(matvec(end.x)), lambda: jnp.full_like(b_norm, jnp.nan))
+    status = jnp.where(overflowed & jnp.isfinite(probe), BREAKDOWN, end.status)
     relative = jnp.where(zero, 0, end.norm / jnp.where(zero, 1, b_norm))
-    return end.x * scale, KrylovInfo(end.steps, end.norm * scale, relative, end.status)
+    return end.x * scale, KrylovInfo(end.steps, end.norm * scale, relative, status)
+
+
+class Watch(NamedTuple):
+    """The residual norms of a cycle with short recurrences: when to give the cycle up.
+
+    Attributes:
+        start: norm the cycle began with.
+        norm: norm now, by the recurrence.
+        best: smallest norm that counted as progress.
+        since: steps since then.
+    """
+
+    start: Real[Array, ""]
+    norm: Real[Array, ""]
+    best: Real[Array, ""]
+    since: Int[Array, ""]
+
+    @classmethod
+    def of(cls, residual: Inexact[Array, " n"]) -> Watch:
+        """At the start of a cycle."""
+        size = norm(residual)
+        return cls(size, size, size, jnp.asarray(0, jnp.int32))
+
+    def after(self, residual: Inexact[Array, " n"], steps: int) -> Watch:
+        """After `steps` more products."""
+        size = norm(residual)
+        progress = size < _PROGRESS * self.best
+        return Watch(self.start, size, jnp.where(progress, size, self.best), jnp.where(progress, 0, self.since + steps))
+
+    def alive(self, target: Real[Array, ""], window: int) -> Bool[Array, ""]:
+        """Not converged, progress within the last `window` steps, and neither diverged nor NaN."""
+        limit = self.start / jnp.finfo(self.start.dtype).eps ** 0.5
+        return (self.norm > target) & (self.since < window) & (self.norm < limit)
 
 
 def norm(v: Inexact[Array, " n"]) -> Real[Array, ""]:
@@ -143,7 +180,7 @@ def dot(u: Inexact[Array, " n"], v: Inexact[Array, " n"]) -> Inexact[Array, ""]:
     return jnp.sum(jnp.conj(u) * v)
 
 
-def divide(a: Inexact[Array, ""], b: Inexact[Array, ""]) -> Inexact[Array, ""]:
+def divide(a: Inexact[Array, ""] | float, b: Inexact[Array, ""]) -> Inexact[Array, ""]:
     """`a / b`, and 0 where `b` is 0."""
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
 

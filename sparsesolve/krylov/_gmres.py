@@ -5,14 +5,15 @@ One cycle of `m` steps from the residual `r` builds, with `v_1 = r / |r|`,
     A Z = V H,      z_j = M^-1 v_j,      V orthonormal, H upper Hessenberg, (m + 1) x m,
 
 and returns `d = Z y`, where `y` minimises `| |r| e_1 - H y |`. Because the `z_j` are kept, the preconditioner may
-change from step to step. Orthogonality comes from classical Gram-Schmidt by blocks, repeated where cancellation was
-severe ("twice is enough"). Givens rotations are kept as one product `Q` and the triangular factor as its inverse, both
-grown by a column a step: small products instead of loops over single rotations.
+change from step to step. Orthogonality comes from classical Gram-Schmidt, repeated where more than a digit was lost
+("twice is enough"; more repetitions changed no step count), over the whole basis with its zero rows: XLA copies what a
+loop slices off. Givens rotations are kept as one product `Q` and the triangular factor as its inverse, both grown by a
+column a step: small products instead of loops over single rotations.
 
 References: Y. Saad, A flexible inner-outer preconditioned GMRES algorithm, SIAM J. Sci. Comput. 14 (1993) 461-469,
 doi:10.1137/0914028. L. Giraud, J. Langou, M. Rozloznik, Comput. Math. Appl. 50 (2005) 1069-1075,
 doi:10.1016/j.camwa.2005.08.009.
-Cost of step j: one product, one preconditioner, `4 j n` to `8 j n` flops. Memory: `(2 m + 1) n` numbers, `(m + 1) n`
+Cost of a step: one product, one preconditioner, `4 m n` to `8 m n` flops. Memory: `(2 m + 1) n` numbers, `(m + 1) n`
 without a preconditioner.
 """
 
@@ -22,15 +23,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Inexact, Int, Real
+from jaxtyping import Array, Inexact, Real
 
 from sparsesolve.krylov._base import Correction, KrylovInfo, LinearMap, norm, solve_in_cycles
 
-_BLOCK = 8  # basis vectors orthogonalised against at once: they stay in the cache between the two products
-
 
 class _Arnoldi(NamedTuple):
-    basis: Array  # (rows, n), row j is v_j; zero beyond the last one
+    basis: Array  # (m + 1, n), row j is v_j; zero beyond the last one
     directions: Array | None  # (m, n), row j is z_j; None without a preconditioner, when z_j = v_j
     rotation: Array  # Q, (m + 1, m + 1)
     inverse: Array  # inverse of the triangular factor, (m, m); zero columns where there is none yet
@@ -92,10 +91,9 @@ def gmres(
 def _start(residual: Array, m: int, precondition: LinearMap | None) -> _Arnoldi:
     dtype, n = residual.dtype, residual.shape[0]
     beta = norm(residual)
-    rows = -(-(m + 1) // _BLOCK) * _BLOCK
     first = residual / jnp.where(beta == 0, 1, beta)
     return _Arnoldi(
-        basis=jnp.zeros((rows, n), dtype).at[0].set(first),
+        basis=jnp.zeros((m + 1, n), dtype).at[0].set(first),
         directions=None if precondition is None else jnp.zeros((m, n), dtype),
         rotation=jnp.eye(m + 1, dtype=dtype),
         inverse=jnp.zeros((m, m), dtype),
@@ -112,13 +110,13 @@ def _arnoldi_step(matvec: LinearMap, precondition: LinearMap | None, s: _Arnoldi
     z = v if precondition is None else precondition(v).astype(v.dtype)
     w = matvec(z)
     size = norm(w)
-    w, coefficients = _orthogonalise(s.basis, w, size, j + 1)
+    w, coefficients = _orthogonalise(s.basis, w, size)
     tail = norm(w)
     eps = 10 * jnp.finfo(v.dtype).eps
     tail = jnp.where(tail <= eps * size, 0, tail)  # the space is invariant: the solution lies in it
     w = w / jnp.where(tail == 0, 1, tail) * (tail != 0)
 
-    column = _product(s.rotation, coefficients[: m + 1].at[j + 1].set(tail.astype(v.dtype)))
+    column = _product(s.rotation, coefficients.at[j + 1].set(tail.astype(v.dtype)))
     a = column[j]
     radius = jnp.sqrt(jnp.abs(a) ** 2 + tail**2)
     broken = radius <= eps * size  # A z_j lies in the span of the earlier ones: the matrix is singular, or M is
@@ -140,21 +138,15 @@ def _arnoldi_step(matvec: LinearMap, precondition: LinearMap | None, s: _Arnoldi
     )
 
 
-def _orthogonalise(basis: Array, w: Array, size: Array, count: Int[Array, ""]) -> tuple[Array, Array]:
-    """`w` without its components along the first `count` rows of `basis`, and those components."""
-    blocks = (count + _BLOCK - 1) // _BLOCK
+def _orthogonalise(basis: Array, w: Array, size: Array) -> tuple[Array, Array]:
+    """`w` without its components along the rows of `basis`, and those components. Rows not there yet are zero."""
 
-    def project(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        w, coefficients = carry
-        block = lax.dynamic_slice_in_dim(basis, k * _BLOCK, _BLOCK)
-        along = _product(jnp.conj(block), w)
-        old = lax.dynamic_slice_in_dim(coefficients, k * _BLOCK, _BLOCK)
-        coefficients = lax.dynamic_update_slice_in_dim(coefficients, old + along, k * _BLOCK, 0)
-        return w - _product(along, block), coefficients
+    def project(w: Array, coefficients: Array) -> tuple[Array, Array]:
+        along = _product(jnp.conj(basis), w)
+        return w - _product(along, basis), coefficients + along
 
-    carry = lax.fori_loop(0, blocks, project, (w, jnp.zeros(basis.shape[0], w.dtype)))
-    again = norm(carry[0]) < 0.7 * size
-    return lax.fori_loop(0, jnp.where(again, blocks, 0), project, carry)
+    w, coefficients = project(w, jnp.zeros(basis.shape[0], w.dtype))
+    return lax.cond(norm(w) < 0.1 * size, project, lambda *same: same, w, coefficients)
 
 
 def _product(a: Array, b: Array) -> Array:
