@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
             if options.case in case.name:
                 print(f"\n{case.name}", flush=True)
                 rows += (found := run_case(benchmark, case))
-                print(case_table(found), flush=True)
+                print(case_table(found, benchmark.measured), flush=True)
         if not options.case:
             print(f"\nwrote {write_json(name, benchmark.title, options.quick, rows)}")
 

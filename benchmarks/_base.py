@@ -34,6 +34,7 @@ class Trial:
         setup_seconds: host-side preparation, not part of the timing.
         compile_seconds: compilation, not part of the timing.
         notes: counts worth printing: colours, steps, entries.
+        parts: further timed calls, each a column of its own.
     """
 
     run: Callable[[], Any]
@@ -43,6 +44,7 @@ class Trial:
     setup_seconds: float | None = None
     compile_seconds: float | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parts: dict[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +57,15 @@ class Benchmark:
         cases: `cases(quick)`, the table of cases.
         peers: name to a function that takes a case's parameters and prepares a `Trial`. It imports what it needs: an
             `ImportError` skips the peer.
+        measured: what `Trial.run` is, the name of its column.
+        budget: about how many seconds a peer is timed in each case.
+        cores: of the peers that may use more than one.
     """
 
     name: str
     title: str
     cases: Callable[[bool], list[Case]]
     peers: dict[str, Callable[..., Trial]]
+    measured: str = "time"
+    budget: float = 20.0
+    cores: dict[str, int] = dataclasses.field(default_factory=dict)

@@ -13,13 +13,30 @@ from typing import Any
 from sparsesolve.report import text_table
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-_PACKAGES = ("sparsesolve", "jax", "jaxlib", "numpy", "scipy", "lineax", "optimistix", "diffrax", "asdex", "pymetis")
+_PACKAGES = (
+    "sparsesolve",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "lineax",
+    "optimistix",
+    "diffrax",
+    "asdex",
+    "pymetis",
+    "pypardiso",
+    "mkl",
+    "klujax",
+    "cvxopt",
+    "pyamg",
+)
 
 
-def case_table(rows: list[dict[str, Any]]) -> str:
-    """The peers of one case. The ratio says how many times the first peer's time a peer takes."""
-    reference = rows[0].get("seconds")
-    header = ["peer", "time", "ratio", "error", "set-up", "compile", "memory", "notes"]
+def case_table(rows: list[dict[str, Any]], measured: str = "time") -> str:
+    """The peers of one case. The ratio says how many times the first peer's time a peer takes; parts have their own."""
+    reference, parts = rows[0].get("seconds"), rows[0].get("parts", {})
+    columns = dict.fromkeys(name for row in rows for name in row.get("parts", {}))
+    header = ["peer", measured, "ratio", *columns, "error", "set-up", "compile", "memory", "notes"]
     cells, remarks = [], []
     for row in rows:
         if "skipped" in row or "failed" in row:
@@ -32,11 +49,19 @@ def case_table(rows: list[dict[str, Any]]) -> str:
             )
             continue
         ratio = f"{seconds / reference:.2f}" if reference else ""
+        others = [_with_ratio(row.get("parts", {}).get(name), parts.get(name)) for name in columns]
         notes = ", ".join(f"{key} {value}" for key, value in row["notes"].items())
         setup, compilation = duration(row["setup_seconds"]), duration(row["compile_seconds"])
         memory = f"{row['memory_megabytes']:.0f} MB"
-        cells.append([row["peer"], duration(seconds), ratio, f"{row['error']:.1e}", setup, compilation, memory, notes])
+        error = f"{row['error']:.1e}"
+        cells.append([row["peer"], duration(seconds), ratio, *others, error, setup, compilation, memory, notes])
     return "\n".join([text_table(header, cells) if cells else "", *remarks]).strip("\n")
+
+
+def _with_ratio(seconds: float | None, reference: float | None) -> str:
+    if seconds is None:
+        return ""
+    return duration(seconds) + (f" ({seconds / reference:.2f})" if reference else "")
 
 
 def duration(seconds: float | None) -> str:

@@ -1,42 +1,57 @@
-"""One peer in its own process: reads commands from standard input, answers with a line of JSON each.
+"""One peer in its own process: reads commands from a pipe and answers each with a dict.
 
-`prepare` builds the trial, warms it up and checks its answer, `time` runs it once more, end of input ends the process.
+`prepare` builds the trial, warms it up and checks its answer, `time` runs it once more, a closed pipe ends the process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import json
 import os
 import resource
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks._base import Trial
 
+SHORT = 0.01
+"""A call that takes less than this many seconds is repeated for about as long, and the mean counts."""
 
-def main(benchmark: str, peer: str, parameters: str) -> None:
+
+def serve(connection: Any, benchmark: str, peer: str, parameters: dict[str, Any], cores: int) -> None:
     """Serves one peer of one case."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # all peers on the same core
-    answers = sys.stdout
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    _use_cores(cores)
     trial: Trial | None = None
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a peer prints must not break the protocol
-        for line in sys.stdin:
-            try:
-                if line.strip() == "prepare":
-                    trial, answer = _prepare(benchmark, peer, json.loads(parameters))
-                else:
-                    assert trial is not None
-                    answer = {"seconds": _timed(trial)[0]}
-            except ImportError as error:
-                answer = {"skipped": f"{error.name or error} is not installed; write: pip install {error.name}"}
-            except Exception as error:
-                answer = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+    while True:
+        try:
+            command = connection.recv()
+        except EOFError:
+            return
+        try:
+            if command == "prepare":
+                trial, answer = _prepare(benchmark, peer, parameters)
+            else:
+                assert trial is not None
+                answer = _timed(trial)[0]
+        except ImportError as error:
+            answer = {"skipped": f"{error.name or error} is not installed; write: pip install {error.name}"}
+        except Exception as error:
+            answer = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
+        connection.send(answer)
+
+
+def _use_cores(cores: int) -> None:
+    """Pins this process: every peer with one core to the same one."""
+    if hasattr(os, "sched_setaffinity"):
+        available = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(available[-cores:]))
+    if cores > 1:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SPARSESOLVE_NUM_THREADS"):
+            os.environ[name] = str(cores)
+        os.environ["XLA_FLAGS"] = ""
 
 
 def _prepare(benchmark: str, peer: str, parameters: dict[str, Any]) -> tuple[Trial, dict[str, Any]]:
@@ -47,10 +62,10 @@ def _prepare(benchmark: str, peer: str, parameters: dict[str, Any]) -> tuple[Tri
     make = table.peers[peer]
     before = _resident_megabytes()
     trial = make(**parameters)
-    first, result = _timed(trial)
+    first, result = _timed(trial, short=0.0)
     error = float(trial.check(result))
     return trial, {
-        "first_seconds": first,
+        "first": first,
         "error": error,
         "tolerance": trial.tolerance,
         "what": trial.what,
@@ -62,10 +77,23 @@ def _prepare(benchmark: str, peer: str, parameters: dict[str, Any]) -> tuple[Tri
     }
 
 
-def _timed(trial: Trial) -> tuple[float, Any]:
+def _timed(trial: Trial, short: float = SHORT) -> tuple[dict[str, float], Any]:
+    """Seconds of `run` and of each part, and what `run` returned."""
+    seconds, result = _seconds(trial.run, short)
+    return {"run": seconds, **{name: _seconds(call, short)[0] for name, call in trial.parts.items()}}, result
+
+
+def _seconds(call: Callable[[], Any], short: float) -> tuple[float, Any]:
     start = time.perf_counter()
-    result = trial.run()
-    return time.perf_counter() - start, result
+    result = call()
+    seconds = time.perf_counter() - start
+    if seconds >= short:
+        return seconds, result
+    repeat = max(1, min(10_000, int(short / max(seconds, 1e-7))))
+    start = time.perf_counter()
+    for _ in range(repeat):
+        call()
+    return (time.perf_counter() - start) / repeat, result
 
 
 def _peak_megabytes() -> float:
@@ -75,7 +103,3 @@ def _peak_megabytes() -> float:
 def _resident_megabytes() -> float:
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:4])
