@@ -9,7 +9,7 @@ from benchmarks._base import Benchmark
 from benchmarks._harness import run_case
 from benchmarks._report import case_table, device, write_json
 
-NAMES = ("detection", "coloring", "jacobian", "newton")
+NAMES = ("detection", "coloring", "jacobian", "newton", "direct")
 
 
 def load(name: str) -> Benchmark:

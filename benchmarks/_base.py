@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+class SkipPeer(Exception):
+    """A peer or a case that cannot run here; the message says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One problem at one size, and who competes on it.

@@ -22,7 +22,7 @@ from benchmarks._base import Benchmark, Case
 from benchmarks._worker import serve
 
 ROUNDS = 9
-LIMIT = 300.0
+LIMIT = 120.0
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 _ENVIRONMENT = {

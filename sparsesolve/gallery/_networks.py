@@ -40,7 +40,7 @@ def circuit(nodes: int, sources: int | None = None, seed: int = 0) -> sp.csr_mat
     sources = max(1, nodes // 100) if sources is None else sources
     near = np.arange(1, nodes)
     a = np.concatenate([near, near, rng.permutation(nodes - 4)[: nodes // 3] + 4])
-    b = np.concatenate([near - 1, near - 1 - rng.geometric(0.1, nodes - 1), rng.integers(0, 4, nodes // 3)])
+    b = np.concatenate([near - 1, near - 1 - rng.geometric(0.3, nodes - 1), rng.integers(0, 4, nodes // 3)])
     keep = b >= 0
     a, b = a[keep], b[keep]
     g = 10.0 ** rng.uniform(-6, 2, a.size)
@@ -155,7 +155,7 @@ def optimal_control(steps: int, states: int = 6, controls: int = 2, seed: int = 
 def _transistors(nodes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Currents from one node to another steered by the voltage of a third."""
     count = nodes // 4
-    into, gate = rng.integers(0, nodes, count), rng.integers(4, nodes, count)
-    out = np.minimum(nodes - 1, into + rng.integers(1, 6, count))
+    into = rng.integers(4, nodes - 3, count)
+    gate, out = into + rng.integers(1, 4, count), into - rng.integers(1, 4, count)
     gain = 10.0 ** rng.uniform(-4, -1, count)
     return np.concatenate([into, out]), np.concatenate([gate, gate]), np.concatenate([gain, -gain])
