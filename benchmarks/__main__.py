@@ -7,9 +7,9 @@ import importlib
 
 from benchmarks._base import Benchmark
 from benchmarks._harness import run_case
-from benchmarks._report import case_table, device, write_json
+from benchmarks._report import case_table, device, summary_table, write_json
 
-NAMES = ("detection", "coloring", "jacobian", "newton", "direct")
+NAMES = ("detection", "coloring", "jacobian", "newton", "direct", "batched", "products", "overhead")
 
 
 def load(name: str) -> Benchmark:
@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"\n{case.name}", flush=True)
                 rows += (found := run_case(benchmark, case))
                 print(case_table(found, benchmark.measured), flush=True)
+        if len({row["case"] for row in rows}) > 3:
+            print(f"\nall cases, {benchmark.measured}\n{summary_table(rows)}", flush=True)
         if not options.case:
             print(f"\nwrote {write_json(name, benchmark.title, options.quick, rows)}")
 

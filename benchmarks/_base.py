@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class SkipPeer(Exception):
+class SkipError(Exception):
     """A peer or a case that cannot run here; the message says why."""
 
 

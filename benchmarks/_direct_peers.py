@@ -64,6 +64,7 @@ def pardiso_cholesky(name: str, arguments: list[Any]) -> Trial:
 def _pardiso(name: str, arguments: list[Any], symmetric: bool) -> Trial:
     a = matrix(name, *arguments)
     b = right_hand_side(a)
+    Pardiso(scipy.sparse.eye_array(2, format="csr"), symmetric).close()  # loads the library
     start = time.perf_counter()
     solver = Pardiso(a, symmetric)
     setup = time.perf_counter() - start

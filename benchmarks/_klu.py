@@ -41,9 +41,10 @@ class Klu:
         self._library.klu_free_numeric(ctypes.byref(self._numeric), self._common)
         self._numeric = new
 
-    def refactor(self) -> None:
-        """A factorization with the pivots of the last `factor`."""
-        arguments = (self._indptr, self._indices, self._values, self._symbolic, self._numeric, self._common)
+    def refactor(self, values: np.ndarray | None = None) -> None:
+        """A factorization with the pivots of the last `factor`, of other values (in CSC order) if given."""
+        data = self._values if values is None else _pointer(values)
+        arguments = (self._indptr, self._indices, data, self._symbolic, self._numeric, self._common)
         if not self._library.klu_refactor(*arguments):
             raise RuntimeError("klu_refactor failed")
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 import scipy.sparse
 
-from benchmarks._base import SkipPeer
+from benchmarks._base import SkipError
 from benchmarks._problems import build
 from sparsesolve import gallery
 
@@ -82,7 +82,7 @@ def _file(name: str) -> scipy.sparse.csr_matrix:
     folder = pathlib.Path(os.environ.get("SPARSESOLVE_DATA", pathlib.Path(__file__).parents[2] / "shared" / "data"))
     path = folder / "matrices" / f"{name}.mtx"
     if not path.is_file():
-        raise SkipPeer(f"there is no {path.name} in the data folder; set SPARSESOLVE_DATA to it")
+        raise SkipError(f"there is no {path.name} in the data folder; set SPARSESOLVE_DATA to it")
     out = scipy.sparse.csr_matrix(scipy.io.mmread(path)).astype(float)
     out.sum_duplicates()
     out.sort_indices()

@@ -58,6 +58,29 @@ def case_table(rows: list[dict[str, Any]], measured: str = "time") -> str:
     return "\n".join([text_table(header, cells) if cells else "", *remarks]).strip("\n")
 
 
+def summary_table(rows: list[dict[str, Any]]) -> str:
+    """A line a case: the time of its first peer, and how many times that the others take; for each common part too."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["case"], []).append(row)
+    peers = list(dict.fromkeys(row["peer"] for group in groups.values() for row in group[1:] if "seconds" in row))
+    lines = []
+    for case, (first, *others) in groups.items():
+        if "seconds" in first:
+            found = {row["peer"]: _ratios(first, row) for row in others if "seconds" in row}
+            times = " / ".join(duration(x) for x in (first["seconds"], *first["parts"].values()))
+            lines.append([case, times, *(found.get(peer, "") for peer in peers)])
+    columns = next((list(group[0]["parts"]) for group in groups.values() if "seconds" in group[0]), [])
+    what = " / ".join(["time", *columns])
+    return f"({what}; ratios in the same order)\n" + text_table(["case", rows[0]["peer"], *peers], lines)
+
+
+def _ratios(first: dict[str, Any], row: dict[str, Any]) -> str:
+    ratios = [row["seconds"] / first["seconds"]]
+    ratios += [row["parts"][name] / seconds for name, seconds in first["parts"].items() if name in row["parts"]]
+    return " / ".join(f"{ratio:.2f}" for ratio in ratios)
+
+
 def _with_ratio(seconds: float | None, reference: float | None) -> str:
     if seconds is None:
         return ""

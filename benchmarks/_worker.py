@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks._base import SkipPeer, Trial
+from benchmarks._base import SkipError, Trial
 
 SHORT = 0.01
 """A call that takes less than this many seconds is repeated for about as long, and the mean counts."""
@@ -36,7 +36,7 @@ def serve(connection: Any, benchmark: str, peer: str, parameters: dict[str, Any]
             else:
                 assert trial is not None
                 answer = _timed(trial)[0]
-        except SkipPeer as error:
+        except SkipError as error:
             answer = {"skipped": str(error)}
         except ImportError as error:
             answer = {"skipped": f"{error.name or error} is not installed; write: pip install {error.name}"}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks._base import Benchmark, Case, SkipPeer, Trial
+from benchmarks._base import Benchmark, Case, SkipError, Trial
 from benchmarks._direct_peers import WHAT, cholmod, klu, klujax, pardiso, pardiso_cholesky, superlu, umfpack
 from benchmarks._matrices import FILES, TOLERANCE, checker, matrix, right_hand_side
 
@@ -145,7 +145,7 @@ def require_gpu() -> None:
     import jax
 
     if jax.default_backend() != "gpu":
-        raise SkipPeer(f"JAX's default backend is {jax.default_backend()}, there is no CUDA device")
+        raise SkipError(f"JAX's default backend is {jax.default_backend()}, there is no CUDA device")
 
 
 _PEERS: dict[str, Callable[..., Trial]] = {

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import coloring, detection, jacobian, newton
+from benchmarks import _direct_peers, batched, coloring, detection, direct, jacobian, newton, overhead, products
 from benchmarks.__main__ import NAMES, load, main
-from benchmarks._base import Case
+from benchmarks._base import Case, SkipError
 from benchmarks._harness import run_case
+from benchmarks._matrices import backward_error, matrix, right_hand_side
 from benchmarks._newton_peers import splu, splu_gradient
 from benchmarks._problems import build, missing_entries, reference_pattern
-from benchmarks._report import case_table, duration, write_json
+from benchmarks._report import case_table, duration, summary_table, write_json
 
 
 @pytest.mark.parametrize("problem", ["bratu_2d", "brusselator", "fem_diffusion"])
@@ -100,3 +101,79 @@ def test_unknown_names_are_refused(capsys):
 def test_durations_have_units():
     assert [duration(x) for x in (None, 2.5, 0.012, 3e-6)] == ["", "2.5 s", "12 ms", "3 us"]
     assert build("bratu_2d", 4).num_unknowns == 16
+
+
+def _passes(trial):
+    assert trial.check(trial.run()) <= trial.tolerance
+    for part in trial.parts.values():
+        part()
+
+
+def test_direct_trials_solve():
+    for arguments in (("convection_diffusion", [9, 7]), ("chemistry", [12])):
+        _passes(direct.sparsesolve(*arguments))
+        _passes(_direct_peers.superlu(*arguments))
+
+
+@pytest.mark.parametrize("peer", ["pardiso", "pardiso_cholesky", "klu", "umfpack", "cholmod"])
+def test_other_direct_solvers_solve_where_they_are_installed(peer):
+    try:
+        _passes(getattr(_direct_peers, peer)("jumping_diffusion", [9]))
+    except ImportError as error:
+        pytest.skip(f"{error.name} is not installed")
+
+
+def test_batched_trials_solve_and_a_wrong_member_is_seen():
+    trial = batched.sparsesolve("block_tridiagonal", [5, 3], 4)
+    _passes(trial)
+    x = np.array(trial.run())
+    x[-1] += 1.0
+    assert trial.check(x) > 1e-3
+    _passes(batched.superlu("block_tridiagonal", [5, 3], 4))
+    _passes(batched.dense("block_tridiagonal", [5, 3], 4))
+
+
+def test_products_agree_with_scipy():
+    for name, arguments in (("convection_diffusion", [7, 9]), ("circuit", [60])):
+        for make in (products.sparsesolve, products.scipy_csr, products.bcsr):
+            _passes(make(name, arguments))
+
+
+def test_overhead_trials_are_right():
+    _passes(overhead.calls(50))
+    _passes(overhead.callbacks(50))
+
+
+def test_plans_are_timed_without_metis(monkeypatch):
+    from sparsesolve.direct import _ordering
+
+    monkeypatch.setattr(_ordering, "_metis", _ordering._metis)  # the trial replaces it
+    trial = overhead.plan([12, 11])
+    assert trial.check(trial.run()) <= trial.tolerance
+    trial.parts["METIS"]()
+
+
+def test_matrices_by_name():
+    a = matrix("brusselator", 5)
+    assert a.shape == (50, 50) and a.nnz == 50 * 6
+    b = right_hand_side(a)
+    assert backward_error(a, np.linalg.solve(a.toarray(), b), b) < 1e-14 < backward_error(a, b, b)
+
+
+def test_absent_files_and_devices_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARSESOLVE_DATA", str(tmp_path))
+    with pytest.raises(SkipError, match="set SPARSESOLVE_DATA"):
+        matrix("west0479")
+    (row,) = run_case(load("direct"), direct.gpu_cases(True)[0], rounds=1)[:1]
+    assert "skipped" in row or row["correct"]
+
+
+def test_the_summary_has_a_line_a_case():
+    rows = [
+        {"case": case, "peer": peer, "seconds": seconds, "parts": {"solve": seconds / 10}}
+        for case in ("a", "b")
+        for peer, seconds in (("own", 0.5), ("other", 1.0))
+    ]
+    lines = summary_table(rows).splitlines()
+    assert lines[0] == "(time / solve; ratios in the same order)" and len(lines) == 5
+    assert lines[3].split() == ["a", "500", "ms", "/", "50", "ms", "2.00", "/", "2.00"]
