@@ -14,7 +14,7 @@ import shutil
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
-SOURCES = ("factor.cc", "solve.cc", "library.cc")
+SOURCES = ("factor.cc", "solve.cc", "cholesky_factor.cc", "cholesky_solve.cc", "library.cc")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
 _TIMEOUT = 900
 

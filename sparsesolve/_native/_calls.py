@@ -7,14 +7,14 @@ that share their factors are solved together.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int, Real
 
-from sparsesolve._native._load import FACTOR, SOLVE, require
+from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_SOLVE, FACTOR, SOLVE, require
 
 
 class NativeFactors(NamedTuple):
@@ -40,29 +40,40 @@ class NativeTables(NamedTuple):
     col_order: np.ndarray  # (n,) matrix column at each place
 
 
+class SymmetricFactors(NamedTuple):
+    """`S A S = L L^H`, or `L B L^T` with pivots of one and two, front after front."""
+
+    blocks: Inexact[Array, " factor"]
+    pivots: Int[Array, " n"]  # exchanges inside fronts; of length 0 for L L^H, as is `below`
+    below: Inexact[Array, " n"]  # the entries of B^-1 below its diagonal
+    scale: Real[Array, " n"]
+    found: Int[Array, "2"]  # negative pivots, perturbed pivots
+
+
 def factor(tables: NativeTables, nnz_factor: int, data: Inexact[Array, " nnz"]) -> NativeFactors:
     """Numeric factorization of the matrix with CSR values `data`."""
-    require()
+    n, real = tables.row_order.shape[0], jnp.finfo(data.dtype).dtype
+    results = [((nnz_factor,), data.dtype), ((n,), np.int32), ((n,), real), ((n,), real)]
+    return NativeFactors(*_call_factor(FACTOR, tables, data, results))
+
+
+def factor_symmetric(
+    tables: NativeTables, nnz_factor: int, data: Inexact[Array, " nnz"], *, pivoting: bool, hermitian: bool
+) -> SymmetricFactors:
+    """Cholesky factorization, or `L B L^T` with `pivoting`, of the matrix with CSR values `data`."""
     n, dtype = tables.row_order.shape[0], data.dtype
-    real = jnp.finfo(dtype).dtype
-    results = [
-        jax.ShapeDtypeStruct((nnz_factor,), dtype),
-        jax.ShapeDtypeStruct((n,), np.int32),
-        jax.ShapeDtypeStruct((n,), real),
-        jax.ShapeDtypeStruct((n,), real),
-    ]
-    call = jax.ffi.ffi_call(FACTOR, results, vmap_method="expand_dims")
-    return NativeFactors(
-        *call(
-            tables.fronts,
-            tables.parent_map,
-            tables.entry_source,
-            tables.entry_target,
-            tables.indptr,
-            tables.columns,
-            data,
-        )
-    )
+    pivots = (n if pivoting else 0,)
+    results = [((nnz_factor,), dtype), (pivots, np.int32), (pivots, dtype), ((n,), jnp.finfo(dtype).dtype)]
+    flags = {"pivoting": np.bool_(pivoting), "hermitian": np.bool_(hermitian)}
+    return SymmetricFactors(*_call_factor(CHOLESKY_FACTOR, tables, data, [*results, ((2,), np.int32)], **flags))
+
+
+def _call_factor(name: str, tables: NativeTables, data: Array, results: list[Any], **flags: Any) -> list[Array]:
+    require()
+    structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
+    call = jax.ffi.ffi_call(name, structs, vmap_method="expand_dims")
+    lookup = (tables.fronts, tables.parent_map, tables.entry_source, tables.entry_target, tables.indptr, tables.columns)
+    return call(*lookup, data, **flags)
 
 
 def solve(
@@ -80,4 +91,15 @@ def solve(
         *factors,
         rhs,
         transpose=np.bool_(transpose),
+    )
+
+
+def solve_symmetric(
+    tables: NativeTables, factors: SymmetricFactors, rhs: Inexact[Array, " n"], *, hermitian: bool
+) -> Inexact[Array, " n"]:
+    """`A x = rhs` from symmetric factors; `rhs` of their type."""
+    require()
+    call = jax.ffi.ffi_call(CHOLESKY_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
+    return call(
+        tables.fronts, tables.border, tables.parent_map, tables.col_order, *factors[:-1], rhs, hermitian=np.bool_(hermitian)
     )

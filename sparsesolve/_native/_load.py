@@ -20,6 +20,13 @@ import scipy.linalg.cython_blas
 from sparsesolve._native import _build
 
 FACTOR, SOLVE = "sparsesolve_multifrontal_factor", "sparsesolve_multifrontal_solve"
+CHOLESKY_FACTOR, CHOLESKY_SOLVE = "sparsesolve_cholesky_factor", "sparsesolve_cholesky_solve"
+_HANDLERS = {
+    FACTOR: "SparsesolveFactor",
+    SOLVE: "SparsesolveSolve",
+    CHOLESKY_FACTOR: "SparsesolveCholeskyFactor",
+    CHOLESKY_SOLVE: "SparsesolveCholeskySolve",
+}
 
 
 class _Library(NamedTuple):
@@ -35,7 +42,7 @@ def available() -> bool:
 def status() -> str:
     """One line: active, or why not."""
     problem = _problem()
-    return f"native CPU kernels: off, {problem}" if problem else "native CPU kernels: active (multifrontal LU)"
+    return f"native CPU kernels: off, {problem}" if problem else "native CPU kernels: active (multifrontal LU, Cholesky and LDL^T)"
 
 
 def _problem() -> str:
@@ -66,8 +73,8 @@ def library() -> _Library:
             return _Library(None, f"{path.name} was compiled for another processor; run python -m sparsesolve._native")
         loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
         loaded.sparsesolve_set_threads(num_threads())
-        for name, handler in ((FACTOR, loaded.SparsesolveFactor), (SOLVE, loaded.SparsesolveSolve)):
-            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
+        for name, handler in _HANDLERS.items():
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, handler)), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
     return _Library(path, "")

@@ -7,6 +7,7 @@ entries: the pivot block, `L` and `U` transposed, each column-major (`_native/sr
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,7 +40,6 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
     backend = "native"
 
     def __init__(self, pattern: SparsityPattern, matching: np.ndarray, order: np.ndarray | None = None):
-        n = pattern.shape[0]
         self.pattern = pattern
         self.choices = (matching.tobytes(), None if order is None else order.tobytes())
         graph = _ordering.matched_adjacency(pattern, matching)
@@ -51,12 +51,7 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
         self.flops = float(native_front_flops(k, m).sum())
         self.time = float(native_front_time(k, m).sum())
         check_fits(8 * self.nnz_factor, "factors", pattern)
-        largest = int((k * k + 2 * k * m).max())
-        if largest >= 2**31:
-            raise ValueError(
-                f"The largest front of this {n} x {n} matrix has {largest} entries, more than 32-bit indices reach. "
-                "Use an iterative solver with a preconditioner."
-            )
+        check_front_indices(pattern, int((k * k + 2 * k * m).max()))
         self.matching, self.order = matching, fronts.order
         self._host_tables = build_native_tables(fronts, pattern, matching)
 
@@ -95,31 +90,47 @@ def _factor(nnz_factor: int, tables: Any, data: Array) -> _native.NativeFactors:
 
 @functools.partial(jax.jit, static_argnums=3)
 def _solve(tables: Any, factors: _native.NativeFactors, rhs: Array, transpose: bool) -> Array:
-    """Solves in the factors' type; a complex right-hand side of real factors counts as two.
+    """Solves in the factors' type."""
+    return apply_linear(lambda b, t: _native.solve(tables, factors, b, t), factors.blocks.dtype, rhs, transpose)
+
+
+def apply_linear(solve: Callable[[Array, bool], Array], dtype: Any, rhs: Array, transpose: bool) -> Array:
+    """`solve(rhs, transpose)` for a kernel of type `dtype`; a complex right-hand side of real factors counts as two.
 
     `custom_linear_solve` makes the call linear in `rhs` for JAX. The matrix it asks for serves derivatives with respect
     to the matrix only, which factors do not have; so the identity stands in.
     """
-    dtype = factors.blocks.dtype
     result = jnp.result_type(dtype, rhs.dtype)
 
-    def apply(b: Array, transpose: bool) -> Array:
-        def solve(_: Any, c: Array) -> Array:
-            return _native.solve(tables, factors, c, transpose)
-
-        def solve_transposed(_: Any, c: Array) -> Array:
-            return _native.solve(tables, factors, c, not transpose)
-
-        return jax.lax.custom_linear_solve(lambda v: v, b.astype(dtype), solve, solve_transposed)
+    def apply(b: Array) -> Array:
+        forwards, backwards = (functools.partial(_second, solve, t) for t in (transpose, not transpose))
+        return jax.lax.custom_linear_solve(lambda v: v, b.astype(dtype), forwards, backwards)
 
     if jnp.issubdtype(rhs.dtype, jnp.complexfloating) and not jnp.issubdtype(dtype, jnp.complexfloating):
-        real, imag = jax.vmap(lambda part: apply(part, transpose))(jnp.stack([rhs.real, rhs.imag]))
+        real, imag = jax.vmap(apply)(jnp.stack([rhs.real, rhs.imag]))
         return jax.lax.complex(real, imag).astype(result)
-    return apply(rhs, transpose).astype(result)
+    return apply(rhs).astype(result)
 
 
-def build_native_tables(fronts: Fronts, pattern: SparsityPattern, matching: np.ndarray) -> _native.NativeTables:
-    """Index tables of a matrix whose rows are permuted by `matching` and which is eliminated by `fronts`."""
+def _second(solve: Callable[[Array, bool], Array], transpose: bool, _: Any, b: Array) -> Array:
+    return solve(b, transpose)
+
+
+def check_front_indices(pattern: SparsityPattern, largest: int) -> None:
+    """Refuses a front whose entries cannot be numbered with 32 bits."""
+    n = pattern.shape[0]
+    if largest >= 2**31:
+        raise ValueError(
+            f"The largest front of this {n} x {n} matrix has {largest} entries, more than 32-bit indices reach. "
+            "Use an iterative solver with a preconditioner."
+        )
+
+
+def build_native_tables(
+    fronts: Fronts, pattern: SparsityPattern, matching: np.ndarray, lower: bool = False
+) -> _native.NativeTables:
+    """Index tables of a matrix whose rows are permuted by `matching` and which is eliminated by `fronts`; with `lower`
+    only entries on and below the diagonal in elimination order are read."""
     n = pattern.shape[0]
     row_order, col_order = matching[fronts.order], fronts.order
     row_place, col_place = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -129,9 +140,11 @@ def build_native_tables(fronts: Fronts, pattern: SparsityPattern, matching: np.n
     owner = np.repeat(np.arange(fronts.pivots.size), fronts.border_sizes)
     parent_map = locate(fronts.parent[owner], border)
     row, col = row_place[pattern.rows], col_place[pattern.indices]
+    read = np.flatnonzero(row >= col) if lower else np.arange(row.size)
+    row, col = row[read], col[read]
     front = locate.front_of[np.minimum(row, col)]
     target = _factor_positions(fronts, front, locate(front, row), locate(front, col))
-    source = np.lexsort((target, front))
+    grouped = np.lexsort((target, front))
     children = np.bincount(fronts.parent[fronts.parent >= 0], minlength=fronts.pivots.size)
     entries = np.bincount(front, minlength=fronts.pivots.size)
     return _native.NativeTables(
@@ -141,8 +154,8 @@ def build_native_tables(fronts: Fronts, pattern: SparsityPattern, matching: np.n
                 np.stack([fronts.pivots, fronts.border_sizes, children, entries], axis=1),
                 border,
                 parent_map,
-                source,
-                target[source],
+                read[grouped],
+                target[grouped],
                 pattern.indptr,
                 pattern.indices,
                 row_order,

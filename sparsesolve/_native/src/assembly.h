@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "buffers.h"
+#include "extend_add.h"
 #include "pages.h"
 #include "parallel.h"
 #include "schedule.h"
@@ -71,12 +72,13 @@ inline auto bind_factor() {
 // What one worker needs for a subtree.
 template <class T>
 struct Scratch {
-  Workspace<T> stack;
+  Workspace<T> stack, space;         // space: for the elimination of one front
   Workspace<int32_t> runs, pending;  // pending: fronts whose Schur complement waits for its parent
 
   void prepare(const Tree& tree) {
     if (runs) return;
     stack = allocate<T>(tree.stack_size);
+    space = allocate<T>(tree.space_size);
     pending = allocate<int32_t>(tree.fronts.size());
     runs = allocate<int32_t>(tree.largest_border + 1);
     prefer_large_pages(stack.get(), sizeof(T) * tree.stack_size);
@@ -101,16 +103,18 @@ void clear(Team& team, T* block, int64_t count) {
 
 // Assembles and eliminates one front. `child(c)` is its child c with where its Schur complement is.
 template <class T, class Method, class Child>
-void visit(Team& team, const FactorTables& t, const Front& f, const T* scaled, T* schur, int32_t* runs, Method& method,
-           Child&& child) {
-  const auto blocks = method.open(team, f, schur);
+void visit(Team& team, const FactorTables& t, const Front& f, const T* scaled, T* schur, const Scratch<T>& scratch,
+           Method& method, Child&& child) {
+  const auto blocks = method.open(team, f, schur, scratch.space.get());
   const int32_t* target = t.entry_target + f.entry_start;
   const int32_t* source = t.entry_source + f.entry_start;
   require_below(target, f.entries, method.entries(f), "entry_target: an entry is outside its front");
   for (int32_t e = 0; e < f.entries; e++) method.entry(blocks, target[e]) += scaled[source[e]];
   for (int32_t c = 0; c < f.children; c++) {
     const auto [g, block] = child(c);
-    if (g.border > 0) method.add(team, blocks, block, g.border, t.parent_map + g.border_start, runs);
+    if (g.border > 0) {
+      extend_add<T>(team, blocks, block, g.border, t.parent_map + g.border_start, scratch.runs.get());
+    }
   }
   method.eliminate(team, f, blocks);
 }
@@ -130,14 +134,14 @@ void walk_subtree(const FactorTables& t, const Tree& tree, const Subtree& subtre
       return std::pair<const Front&, const T*>(g, scratch.stack.get() + g.schur_start);
     };
     T* schur = result != nullptr && s == subtree.end - 1 ? result : scratch.stack.get() + f.schur_start;
-    visit<T>(alone, t, f, scaled, schur, scratch.runs.get(), method, child);
+    visit<T>(alone, t, f, scaled, schur, scratch, method, child);
     *pending++ = static_cast<int32_t>(s);
   }
 }
 
 // Factorizes one member. The method has `scale(tables, data, scaled)`, which prepares the values; `open(team, front,
-// schur)`, which clears the blocks of a front and says where they are; `entries(front)`, how many places matrix values
-// can go to, and `entry(blocks, place)`; `add(team, blocks, child, size, map, runs)` for a child's Schur complement; and
+// schur, space)`, which clears the blocks of a front and says where they are, and `space(front)`, how much working space
+// it wants for that; `entries(front)`, how many places matrix values can go to, and `entry(blocks, place)`; and
 // `eliminate(team, front, blocks)`.
 template <class T, class Method>
 void walk(Team& team, const FactorTables& t, const Tree& tree, const Schedule& schedule, const T* data,
@@ -170,7 +174,7 @@ void walk(Team& team, const FactorTables& t, const Tree& tree, const Schedule& s
     const auto child = [&](int32_t c) {
       return std::pair<const Front&, const T*>(tree.fronts[children[c]], work.handed[children[c]].get());
     };
-    visit<T>(team, t, tree.fronts[s], scaled, hand_over(s), work.scratch[0].runs.get(), method, child);
+    visit<T>(team, t, tree.fronts[s], scaled, hand_over(s), work.scratch[0], method, child);
     for (int32_t c = 0; c < tree.fronts[s].children; c++) work.handed[children[c]].reset();
   }
 }
@@ -194,6 +198,7 @@ void factor_members(ffi::ThreadPool& pool, const FactorTables& t, const View<con
   constexpr int64_t kEntriesAThread = 100000;
   Team team(pool, static_cast<int>(std::min<int64_t>(factors.size * factors.members / kEntriesAThread, Team::kMost)));
   const bool by_member = data.members >= 2 * team.size();
+  for (const Front& f : tree.fronts) tree.space_size = std::max(tree.space_size, decltype(make(0))::space(f));
   const Schedule schedule = make_schedule(tree, by_member ? 1 : team.size(), visit_cost);
   lay_out_stacks(tree, schedule);
   prefer_large_pages(factors.data, sizeof(T) * factors.size * factors.members);

@@ -51,16 +51,21 @@ inline int find_runs(const int32_t* map, int begin, int end, int32_t* runs) {
   return count;
 }
 
-// `runs` is working space for size + 1 numbers. Columns of the child go to places of their own.
-template <class T>
-void extend_add(Team& team, const FrontBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
-  const int k = front.k, m = front.m;
+// Checks a map, and counts its rows among the `k` pivots of the parent.
+inline int rows_among_pivots(const int32_t* map, int size, int k, int m) {
   int q = 0, last = -1;
   for (int i = 0; i < size; i++) {
     require(map[i] > last && map[i] < k + m, "parent_map: rows must increase and lie in the parent");
     last = map[i];
     q += last < k;
   }
+  return q;
+}
+
+// `runs` is working space for size + 1 numbers. Columns of the child go to places of their own.
+template <class T>
+void extend_add(Team& team, const FrontBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
+  const int k = front.k, m = front.m, q = rows_among_pivots(map, size, k, m);
   const int count = find_runs(map, q, size, runs);
   const bool by_runs = (size - q) >= kRunLength * count;
   for_strips(team, size, [&](int begin, int columns) {
@@ -79,6 +84,41 @@ void extend_add(Team& team, const FrontBlocks<T>& front, const T* child, int siz
         add_runs(from, map, runs, count, k, to);
       } else {
         scatter_column(from, map, q, size, k, to);
+      }
+    }
+  });
+}
+
+// A front of a symmetric matrix: lower triangles of `d` and `c`, and working space for its elimination.
+template <class T>
+struct LowerBlocks {
+  int k, m;
+  T *d, *l, *c, *space;
+};
+
+// The same for the lower triangle.
+template <class T>
+void extend_add(Team& team, const LowerBlocks<T>& front, const T* child, int size, const int32_t* map, int32_t* runs) {
+  const int k = front.k, m = front.m, q = rows_among_pivots(map, size, k, m);
+  const int count = find_runs(map, q, size, runs);
+  const bool by_runs = (size - q) >= kRunLength * count;
+  for_strips(team, size, [&](int begin, int columns) {
+    int run = 0;
+    for (int j = begin; j < begin + columns; j++) {
+      const T* from = child + static_cast<ptrdiff_t>(j) * size;
+      if (j < q) {
+        scatter_column(from, map, j, q, 0, front.d + static_cast<ptrdiff_t>(map[j]) * k);
+        scatter_column(from, map, q, size, k, front.l + static_cast<ptrdiff_t>(map[j]) * m);
+        continue;
+      }
+      T* to = front.c + static_cast<ptrdiff_t>(map[j] - k) * m;
+      if (by_runs) {
+        while (runs[run + 1] <= j) run++;
+        const int32_t rest[2] = {j, runs[run + 1]};
+        add_runs(from, map, rest, 1, k, to);
+        add_runs(from, map, runs + run + 1, count - run - 1, k, to);
+      } else {
+        scatter_column(from, map, j, size, k, to);
       }
     }
   });

@@ -8,7 +8,6 @@
 // Reference: I. S. Duff, J. K. Reid, SIAM J. Sci. Stat. Comput. 5 (1984) 633-641, doi:10.1137/0905045.
 
 #include "assembly.h"
-#include "extend_add.h"
 #include "front.h"
 #include "scaling.h"
 
@@ -28,7 +27,7 @@ struct Lu {
     tiny = (largest > 0 ? largest : R(1)) * std::sqrt(std::numeric_limits<R>::epsilon());
   }
 
-  FrontBlocks<T> open(Team& team, const Front& f, T* schur) const {
+  FrontBlocks<T> open(Team& team, const Front& f, T* schur, T*) const {
     const int k = f.pivots, m = f.border;
     T* d = factors + f.factor_start;
     T* l = d + static_cast<int64_t>(k) * k;
@@ -40,10 +39,7 @@ struct Lu {
   static int64_t entries(const Front& f) { return f.factor_size; }
   static T& entry(const FrontBlocks<T>& blocks, int32_t at) { return blocks.d[at]; }
 
-  static void add(Team& team, const FrontBlocks<T>& blocks, const T* child, int size, const int32_t* map,
-                  int32_t* runs) {
-    extend_add<T>(team, blocks, child, size, map, runs);
-  }
+  static int64_t space(const Front&) { return 0; }
 
   void eliminate(Team& team, const Front& f, const FrontBlocks<T>& b) const {
     factor_front<T>(team, b.k, b.m, b.d, b.l, b.ut, b.c, pivots + f.first, tiny, f.children == 0);

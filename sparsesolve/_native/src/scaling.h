@@ -53,6 +53,42 @@ RealOf<T> equilibrate(int64_t n, const int32_t* indptr, const int32_t* columns, 
   return largest;
 }
 
+// 2^-e for x = f 4^e with f in [1/4, 1): what scales row and column of a diagonal entry x to about one.
+template <class R>
+inline R root_scale_of(R largest) {
+  if (!(largest > 0)) return R(1);
+  int exponent;
+  std::frexp(largest, &exponent);
+  return std::ldexp(R(1), -(exponent >> 1));
+}
+
+// The same for symmetric matrices, S A S: by the diagonal, which bounds the rest of a definite matrix, or in a few sweeps
+// by the largest entry of each row (D. Ruiz, RAL-TR-2001-034). Returns the largest scaled entry.
+template <class T>
+RealOf<T> equilibrate_symmetric(int64_t n, const int32_t* indptr, const int32_t* columns, const T* data, bool definite,
+                                T* scaled, RealOf<T>* scale) {
+  using R = RealOf<T>;
+  const int sweeps = definite ? 1 : 3;
+  std::fill(scale, scale + n, R(1));
+  for (int sweep = 0; sweep < sweeps; sweep++) {
+    for (int64_t i = 0; i < n; i++) {
+      R largest = 0;
+      for (int32_t e = indptr[i]; e < indptr[i + 1]; e++) {
+        if (!definite || columns[e] == i) largest = std::max(largest, finite_magnitude(data[e]) * scale[columns[e]]);
+      }
+      scale[i] *= root_scale_of(largest * scale[i]);
+    }
+  }
+  R largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    for (int32_t e = indptr[i]; e < indptr[i + 1]; e++) {
+      scaled[e] = data[e] * (scale[i] * scale[columns[e]]);
+      largest = std::max(largest, finite_magnitude(scaled[e]));
+    }
+  }
+  return largest;
+}
+
 }  // namespace sparsesolve
 
 #endif  // SPARSESOLVE_SCALING_H_

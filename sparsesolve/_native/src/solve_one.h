@@ -11,7 +11,19 @@
 
 namespace sparsesolve {
 
-enum class Triangle { kLower, kUpper, kUpperTransposed, kLowerTransposed };
+// L is unit lower, unless `Inverted`: then its diagonal is stored inverted, as that of U always is.
+enum class Triangle {
+  kLower,
+  kUpper,
+  kUpperTransposed,
+  kLowerTransposed,
+  kLowerInverted,
+  kLowerInvertedTransposed
+};
+
+constexpr bool is_ascending(Triangle kind) {
+  return kind == Triangle::kLower || kind == Triangle::kUpperTransposed || kind == Triangle::kLowerInverted;
+}
 
 // y <- T^-1 y for the diagonal block at `d` with leading dimension `ldd`.
 template <class T, Triangle kind, int K>
@@ -21,13 +33,14 @@ inline void solve_diagonal_block(const T* __restrict d, ptrdiff_t ldd, T* __rest
   for (int i = 0; i < K; i++) v[i] = y[i];
 #pragma GCC unroll 8
   for (int step = 0; step < K; step++) {
-    constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+    constexpr bool ascending = is_ascending(kind);
     const int j = ascending ? step : K - 1 - step;
-    constexpr bool upper = kind == Triangle::kUpper || kind == Triangle::kUpperTransposed;
-    if (upper) v[j] = multiply(v[j], d[j + j * ldd]);
+    constexpr bool unit = kind == Triangle::kLower || kind == Triangle::kLowerTransposed;
+    if (!unit) v[j] = multiply(v[j], d[j + j * ldd]);
 #pragma GCC unroll 8
     for (int i = ascending ? j + 1 : 0; i < (ascending ? K : j); i++) {
-      constexpr bool by_columns = kind == Triangle::kLower || kind == Triangle::kUpper;
+      constexpr bool by_columns =
+          kind == Triangle::kLower || kind == Triangle::kUpper || kind == Triangle::kLowerInverted;
       v[i] -= multiply(by_columns ? d[i + j * ldd] : d[j + i * ldd], v[j]);
     }
   }
@@ -52,7 +65,7 @@ inline void solve_diagonal(int count, const T* d, ptrdiff_t ldd, T* y) {
 // y <- L11^-1 y, U11^-1 y, U11^-T y or L11^-T y. The block has leading dimension `ldd`.
 template <class T, Triangle kind>
 void solve_triangle(int k, const T* d, ptrdiff_t ldd, T* y) {
-  constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+  constexpr bool ascending = is_ascending(kind);
   const ptrdiff_t last = (k - 1) / kBlock * kBlock;
   for (ptrdiff_t step = 0; step <= last; step += kBlock) {
     const ptrdiff_t first = ascending ? step : last - step;
@@ -78,7 +91,7 @@ template <class T, Triangle kind>
 void solve_triangle(Team& team, int k, const T* d, T* y) {
   constexpr int kPanel = 128;
   if (k <= 2 * kPanel) return solve_triangle<T, kind>(k, d, k, y);
-  constexpr bool ascending = kind == Triangle::kLower || kind == Triangle::kUpperTransposed;
+  constexpr bool ascending = is_ascending(kind);
   const int last = (k - 1) / kPanel * kPanel;
   for (int step = 0; step <= last; step += kPanel) {
     const int first = ascending ? step : last - step, count = std::min(kPanel, k - first), stop = first + count;

@@ -38,7 +38,7 @@ struct TreeSizes {
 
 struct Tree {
   std::vector<Front> fronts;
-  int64_t stack_size = 0;
+  int64_t stack_size = 0, space_size = 0;
   int64_t largest_updates = 0;  // border rows that wait for their parents at the same time
   int32_t largest_border = 0, largest_front = 0;
 };
