@@ -47,7 +47,7 @@ class SymmetricFactors(NamedTuple):
     pivots: Int[Array, " n"]  # exchanges inside fronts; of length 0 for L L^H, as is `below`
     below: Inexact[Array, " n"]  # the entries of B^-1 below its diagonal
     scale: Real[Array, " n"]
-    found: Int[Array, "2"]  # negative pivots, perturbed pivots
+    found: Int[Array, 2]  # negative pivots, perturbed pivots
 
 
 def factor(tables: NativeTables, nnz_factor: int, data: Inexact[Array, " nnz"]) -> NativeFactors:
@@ -68,7 +68,7 @@ def factor_symmetric(
     return SymmetricFactors(*_call_factor(CHOLESKY_FACTOR, tables, data, [*results, ((2,), np.int32)], **flags))
 
 
-def _call_factor(name: str, tables: NativeTables, data: Array, results: list[Any], **flags: Any) -> list[Array]:
+def _call_factor(name: str, tables: NativeTables, data: Array, results: list[Any], **flags: Any) -> Any:
     require()
     structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
     call = jax.ffi.ffi_call(name, structs, vmap_method="expand_dims")
@@ -101,5 +101,11 @@ def solve_symmetric(
     require()
     call = jax.ffi.ffi_call(CHOLESKY_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     return call(
-        tables.fronts, tables.border, tables.parent_map, tables.col_order, *factors[:-1], rhs, hermitian=np.bool_(hermitian)
+        tables.fronts,
+        tables.border,
+        tables.parent_map,
+        tables.col_order,
+        *factors[:-1],
+        rhs,
+        hermitian=np.bool_(hermitian),
     )

@@ -42,7 +42,11 @@ def available() -> bool:
 def status() -> str:
     """One line: active, or why not."""
     problem = _problem()
-    return f"native CPU kernels: off, {problem}" if problem else "native CPU kernels: active (multifrontal LU, Cholesky and LDL^T)"
+    return (
+        f"native CPU kernels: off, {problem}"
+        if problem
+        else "native CPU kernels: active (multifrontal LU, Cholesky and LDL^T)"
+    )
 
 
 def _problem() -> str:

@@ -74,7 +74,7 @@ class NativeCholeskyPlan(AbstractSymmetricPlan):
             return jax.vmap(lambda column: self.solve_lower(factors, column, conjugated), 1, 1)(rhs)
         return _solve(self.tables, factors, rhs, self.hermitian, conjugated)
 
-    def found(self, factors: _native.SymmetricFactors) -> Int[Array, "2"]:
+    def found(self, factors: _native.SymmetricFactors) -> Int[Array, 2]:
         negative, perturbed = factors.found
         known = self.hermitian or not jnp.issubdtype(factors.blocks.dtype, jnp.complexfloating)
         return jnp.stack([negative if known else jnp.full_like(negative, -1), perturbed])

@@ -1,7 +1,7 @@
 """What the factorizations of symmetric and Hermitian matrices share, native or portable. Host-side and traced.
 
-One triangle is factorized, `S A S = L L^H` for definite matrices and `L B L^T` (`L B L^H`) with pivots of one and two for
-indefinite ones, so factors and operations are about half of an LU's. Values of the full matrix are handed over; the
+One triangle is factorized, `S A S = L L^H` for definite matrices and `L B L^T` (`L B L^H`) with pivots of one and two
+for indefinite ones, so factors and operations are about half of an LU's. Values of the full matrix are handed over; the
 other triangle is read by the residual check alone, which tells when the matrix is not symmetric after all.
 
     A^T x = b    is    A x = b               for a symmetric matrix,
@@ -16,8 +16,8 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from scipy.sparse.csgraph import maximum_bipartite_matching
 from jaxtyping import Array, Bool, Inexact, Int
+from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._base import AbstractDirectPlan
@@ -56,7 +56,7 @@ class AbstractSymmetricPlan(AbstractDirectPlan):
         """Solves with the matrix that was factorized, or with its complex conjugate."""
 
     @abc.abstractmethod
-    def found(self, factors: Any) -> Int[Array, "2"]:
+    def found(self, factors: Any) -> Int[Array, 2]:
         """How many pivots were negative (-1 where that is not known), and how many perturbed."""
 
     def factor(self, data: Inexact[Array, " nnz"]) -> Any:
@@ -90,8 +90,8 @@ def require_symmetric(pattern: SparsityPattern) -> None:
     alone = int(np.flatnonzero(pattern.T.positions(pattern.rows, pattern.indices) < 0)[0])
     i, j = int(pattern.rows[alone]), int(pattern.indices[alone])
     raise ValueError(
-        f"A symmetric factorization needs a symmetric pattern, but entry ({i}, {j}) is stored and ({j}, {i}) is not; give "
-        "both triangles of the matrix (zeros may be stored), or use SparseLU for an unsymmetric matrix."
+        f"A symmetric factorization needs a symmetric pattern, but entry ({i}, {j}) is stored and ({j}, {i}) is not; "
+        "give both triangles of the matrix (zeros may be stored), or use SparseLU for an unsymmetric matrix."
     )
 
 
@@ -128,11 +128,8 @@ def _tie(graph: Any, hollow: np.ndarray) -> Any:
     """Unites the neighbourhoods of the unknowns in `hollow` with that of a partner each."""
     n = graph.shape[0]
     partner = maximum_bipartite_matching(graph[hollow], perm_type="column")
-    tied = hollow[partner >= 0], partner[partner >= 0]
-    group = np.arange(n)
-    np.minimum.at(group, tied[1], tied[0])
-    for _ in range(2):  # chains of partners are cut short: a longer one costs fill for little
-        group = np.minimum(group, group[group])
-    member = scipy.sparse.csr_matrix((np.ones(n), (np.arange(n), group)), shape=(n, n))
+    tied = partner >= 0
+    group = connected_components(_ordering.adjacency(hollow[tied], partner[tied], n), directed=False)[1]
+    member = scipy.sparse.csr_matrix((np.ones(n), (np.arange(n), group)), shape=(n, int(group.max()) + 1))
     united = (member @ (member.T @ (graph.astype(float) + scipy.sparse.identity(n)) @ member) @ member.T).tocoo()
     return _ordering.adjacency(united.row, united.col, n)
