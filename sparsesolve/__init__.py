@@ -8,7 +8,15 @@ from sparsesolve import gallery as gallery
 from sparsesolve._cache import clear_caches as clear_caches
 from sparsesolve.coloring import check_coloring as check_coloring, color as color
 from sparsesolve.jacobian import hessian as hessian, jacobian as jacobian
-from sparsesolve.linear import AutoSparse as AutoSparse, Banded as Banded, SparseLU as SparseLU
+from sparsesolve.linear import (
+    CG as CG,
+    GMRES as GMRES,
+    IDR as IDR,
+    AutoSparse as AutoSparse,
+    Banded as Banded,
+    BiCGStab as BiCGStab,
+    SparseLU as SparseLU,
+)
 from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
 from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
 from sparsesolve.pattern import (
@@ -16,10 +24,16 @@ from sparsesolve.pattern import (
     detect_sparsity as detect_sparsity,
     register_sparsity_rule as register_sparsity_rule,
 )
+from sparsesolve.precond import Jacobi as Jacobi
 
 __all__ = [
+    "CG",
+    "GMRES",
+    "IDR",
     "AutoSparse",
     "Banded",
+    "BiCGStab",
+    "Jacobi",
     "Newton",
     "SparseLU",
     "SparseLinearOperator",

@@ -81,6 +81,11 @@ class AbstractPreconditioner(eqx.Module):
     A subclass implements `prepare`, which pins its host-side plan, and `factor`, which computes the numbers.
     """
 
+    @property
+    def needs_matrix(self) -> bool:
+        """Whether a call needs the entries of the matrix; `LaggedLU` with factors does not."""
+        return True
+
     @abc.abstractmethod
     def prepare(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> Any:
         """The same preconditioner with the plan for one pattern pinned.

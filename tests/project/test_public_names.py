@@ -10,6 +10,11 @@ import sparsesolve as ss
 PUBLIC = [
     "AutoSparse",
     "Banded",
+    "BiCGStab",
+    "CG",
+    "GMRES",
+    "IDR",
+    "Jacobi",
     "Newton",
     "SparseLU",
     "SparseLinearOperator",
