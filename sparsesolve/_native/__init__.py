@@ -8,3 +8,10 @@ from sparsesolve._native._calls import (
     solve_symmetric as solve_symmetric,
 )
 from sparsesolve._native._load import available as available, status as status
+from sparsesolve._native._simplicial_calls import (
+    SimplicialFactors as SimplicialFactors,
+    SimplicialTables as SimplicialTables,
+    simplicial_factor as simplicial_factor,
+    simplicial_solve as simplicial_solve,
+)
+from sparsesolve._native._symbolic import LUStructure as LUStructure, symbolic_lu as symbolic_lu

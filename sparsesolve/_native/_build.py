@@ -14,7 +14,16 @@ import shutil
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
-SOURCES = ("factor.cc", "solve.cc", "cholesky_factor.cc", "cholesky_solve.cc", "library.cc")
+SOURCES = (
+    "factor.cc",
+    "solve.cc",
+    "cholesky_factor.cc",
+    "cholesky_solve.cc",
+    "simplicial_factor.cc",
+    "simplicial_solve.cc",
+    "simplicial_symbolic.cc",
+    "library.cc",
+)
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
 _TIMEOUT = 900
 

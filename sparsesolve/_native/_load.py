@@ -21,11 +21,14 @@ from sparsesolve._native import _build
 
 FACTOR, SOLVE = "sparsesolve_multifrontal_factor", "sparsesolve_multifrontal_solve"
 CHOLESKY_FACTOR, CHOLESKY_SOLVE = "sparsesolve_cholesky_factor", "sparsesolve_cholesky_solve"
+SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE = "sparsesolve_simplicial_factor", "sparsesolve_simplicial_solve"
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
     CHOLESKY_FACTOR: "SparsesolveCholeskyFactor",
     CHOLESKY_SOLVE: "SparsesolveCholeskySolve",
+    SIMPLICIAL_FACTOR: "SparsesolveSimplicialFactor",
+    SIMPLICIAL_SOLVE: "SparsesolveSimplicialSolve",
 }
 
 

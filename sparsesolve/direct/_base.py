@@ -26,7 +26,7 @@ class AbstractDirectPlan(abc.ABC):
     """
 
     pattern: SparsityPattern
-    kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal"
+    kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal", "simplicial"
     nnz_factor: int  # stored entries of all factors together
     flops: float  # multiply-adds of one factorization, times two
     time: float = 0.0  # estimated nanoseconds of a factorization with a solve, where it was asked for

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sparsesolve import _native
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan
@@ -15,6 +16,7 @@ from sparsesolve.direct._diagonal import DiagonalPlan
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
+from sparsesolve.direct._simplicial import SimplicialPlan
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 from sparsesolve.pattern import SparsityPattern
 
@@ -72,8 +74,14 @@ def _portable(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectP
     return MultifrontalPlan(pattern, matching)
 
 
-def _native(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
+def _compiled(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
     return NativeMultifrontalPlan(pattern, matching)
+
+
+def _simplicial(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
+    if not _native.available():
+        raise ValueError(f"method='simplicial' runs on compiled code only ({_native.status()}). Write method='auto'.")
+    return SimplicialPlan(pattern, matching)
 
 
 _BUILDERS: dict[str, Builder] = {
@@ -83,11 +91,13 @@ _BUILDERS: dict[str, Builder] = {
     "banded": _banded,
     "dense": _dense,
 }
-METHODS = (*_BUILDERS, "multifrontal")
+METHODS = (*_BUILDERS, "multifrontal", "simplicial")
 
 
 def builder(method: str, native: bool) -> Builder:
     """What makes a plan of the method named."""
     if method == "multifrontal":
-        return _native if native else _portable
+        return _compiled if native else _portable
+    if method == "simplicial":
+        return _simplicial
     return _BUILDERS[method]

@@ -23,10 +23,12 @@ from sparsesolve.direct._cost import (
     dense_time,
     multifrontal_at_least,
     multifrontal_time,
+    simplicial_could_win,
     tridiagonal_time,
 )
 from sparsesolve.direct._dense import DensePlan
 from sparsesolve.direct._diagonal import DiagonalPlan
+from sparsesolve.direct._simplicial import SimplicialPlan
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 from sparsesolve.pattern import SparsityPattern
 
@@ -66,6 +68,8 @@ def choose(pattern: SparsityPattern, matching: np.ndarray, native: bool, pivot: 
         plan = builder("multifrontal", native)(pattern, matching)
         time = multifrontal_time(plan.time, native)
         found.append(Candidate(plan.kind, time, f"{plan.nnz_factor} factor entries", lambda: plan))
+        if native:
+            found.append(_simplicial(pattern, matching, plan))
         best = min(found, key=lambda candidate: candidate.time)
     else:
         found.append(Candidate("multifrontal", np.inf, "not analysed, it could not win", None))
@@ -116,3 +120,11 @@ def _bands(pattern: SparsityPattern, matching: np.ndarray, pivot: bool) -> list[
         lambda: BandedPlan(pattern, matching[order], order, block),
     )
     return [tridiagonal, banded]
+
+
+def _simplicial(pattern: SparsityPattern, matching: np.ndarray, multifrontal: AbstractDirectPlan) -> Candidate:
+    if not simplicial_could_win(pattern.shape[0], multifrontal.nnz_factor, multifrontal.flops):
+        return Candidate("simplicial", np.inf, "the fronts are large enough for the multifrontal method", None)
+    plan = SimplicialPlan(pattern, matching)
+    note = f"{plan.nnz_factor} factor entries, {plan.num_blocks} diagonal blocks"
+    return Candidate(plan.kind, plan.time, note, lambda: plan)

@@ -63,3 +63,13 @@ def multifrontal_time(front_times: float, native: bool) -> float:
 def multifrontal_at_least(n: int, native: bool) -> float:
     """Less than any multifrontal method takes for `n` unknowns: asked before an ordering is made."""
     return multifrontal_time(40.0 * n if native else 100.0 * n, native)
+
+
+def simplicial_time(n: int, nnz: int, nnz_factor: int, updates: float) -> float:
+    """The compiled simplicial method: `updates` multiply-adds, fitted to chains, block chains, circuits and grids."""
+    return 2e4 + 1.3 * (10.0 * n + 2.0 * nnz + 2.5 * nnz_factor + 0.4 * updates)
+
+
+def simplicial_could_win(n: int, nnz_factor: int, flops: float) -> bool:
+    """Whether a multifrontal plan of this size has so small fronts that the simplicial method is worth a look."""
+    return n <= 100_000 and flops <= 30.0 * nnz_factor

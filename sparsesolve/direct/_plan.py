@@ -22,7 +22,7 @@ from sparsesolve.direct._trial import needs_matching
 from sparsesolve.pattern import SparsityPattern
 
 Backend = Literal["auto", "native", "portable"]
-Method = Literal["auto", "diagonal", "block_diagonal", "tridiagonal", "banded", "dense", "multifrontal"]
+Method = Literal["auto", "diagonal", "block_diagonal", "tridiagonal", "banded", "dense", "multifrontal", "simplicial"]
 
 _plans = BoundedCache("direct plans", maxsize=64)
 

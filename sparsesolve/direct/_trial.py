@@ -19,6 +19,7 @@ from sparsesolve.direct._diagonal import DiagonalPlan
 from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
 from sparsesolve.direct._scaling import ruiz
+from sparsesolve.direct._simplicial import SimplicialPlan
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 
 
@@ -49,7 +50,7 @@ def needs_matching(plan: AbstractDirectPlan, sample: np.ndarray) -> bool:
 
 def _orders(plan: AbstractDirectPlan) -> tuple[np.ndarray, np.ndarray]:
     """Elimination order and row matching of a plan."""
-    if isinstance(plan, MultifrontalPlan | NativeMultifrontalPlan):
+    if isinstance(plan, MultifrontalPlan | NativeMultifrontalPlan | SimplicialPlan):
         return plan.order, plan.matching
     if isinstance(plan, BandedPlan):
         matching = np.empty_like(plan.row_order)

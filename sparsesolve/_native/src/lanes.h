@@ -1,0 +1,164 @@
+// Arithmetic on a group of numbers, one of each matrix of a group ("lanes"), or on a single number.
+//
+// `Lanes<T, W>::Value` holds W numbers of type T: a vector register or several, real and imaginary parts apart. With
+// W = 1 it is T itself, so that one template serves a single matrix and the members of a batch side by side. Nothing
+// here mixes lanes: NaN in one stays there.
+
+#ifndef SPARSESOLVE_LANES_H_
+#define SPARSESOLVE_LANES_H_
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "scalar.h"
+
+namespace sparsesolve {
+
+template <class R, int W>
+struct RealLanes {
+  typedef R type __attribute__((vector_size(W * sizeof(R))));
+};
+
+template <class V>
+struct ComplexLanes {
+  V re, im;
+};
+
+// Real numbers, W at once.
+template <class T, int W>
+struct Lanes {
+  using Scalar = T;
+  using Value = typename RealLanes<T, W>::type;
+  using Size = Value;  // magnitudes
+  static constexpr int kWidth = W;
+
+  static inline Value zero() { return Value{}; }
+  static inline Value times(Value a, Value b) { return a * b; }
+  static inline Value scaled(Value a, Size s) { return a * s; }
+  static inline Value minus(Value a, Value b) { return a - b; }
+  static inline void subtract(Value& to, Value a, Value b) { to -= a * b; }
+  static inline Value inverse(Value a) { return T(1) / a; }
+  static inline T get(const Value& a, int lane) { return a[lane]; }
+  static inline void set(Value& a, int lane, T x) { a[lane] = x; }
+  static inline RealOf<T> get_size(const Size& a, int lane) { return a[lane]; }
+  static inline void set_size(Size& a, int lane, RealOf<T> x) { a[lane] = x; }
+  static inline Size magnitude(Value a) { return a < 0 ? -a : a; }
+};
+
+template <class R, int W>
+struct Lanes<std::complex<R>, W> {
+  using Scalar = std::complex<R>;
+  using Size = typename RealLanes<R, W>::type;
+  using Value = ComplexLanes<Size>;
+  static constexpr int kWidth = W;
+
+  static inline Value zero() { return {Size{}, Size{}}; }
+  static inline Value times(Value a, Value b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+  static inline Value scaled(Value a, Size s) { return {a.re * s, a.im * s}; }
+  static inline Value minus(Value a, Value b) { return {a.re - b.re, a.im - b.im}; }
+  static inline void subtract(Value& to, Value a, Value b) {
+    to.re -= a.re * b.re, to.re += a.im * b.im;
+    to.im -= a.re * b.im, to.im -= a.im * b.re;
+  }
+  static inline Value inverse(Value a) {  // scaled by the larger part, so that squares do not overflow
+    const Size size = magnitude(a);
+    const Size re = a.re / size, im = a.im / size;
+    const Size norm = (re * re + im * im) * size;
+    return {re / norm, -im / norm};
+  }
+  static inline Scalar get(const Value& a, int lane) { return Scalar(a.re[lane], a.im[lane]); }
+  static inline void set(Value& a, int lane, Scalar x) { a.re[lane] = x.real(), a.im[lane] = x.imag(); }
+  static inline R get_size(const Size& a, int lane) { return a[lane]; }
+  static inline void set_size(Size& a, int lane, R x) { a[lane] = x; }
+  static inline Size magnitude(Value a) { return (a.re < 0 ? -a.re : a.re) + (a.im < 0 ? -a.im : a.im); }
+};
+
+template <class T>
+struct Lanes<T, 1> {
+  using Scalar = T;
+  using Value = T;
+  using Size = RealOf<T>;
+  static constexpr int kWidth = 1;
+
+  static inline Value zero() { return T(0); }
+  static inline Value times(Value a, Value b) { return multiply(a, b); }
+  static inline Value scaled(Value a, Size s) { return a * s; }
+  static inline Value minus(Value a, Value b) { return a - b; }
+  static inline void subtract(Value& to, Value a, Value b) { to -= multiply(a, b); }
+  static inline Value inverse(Value a) { return T(1) / a; }
+  static inline T get(const Value& a, int) { return a; }
+  static inline void set(Value& a, int, T x) { a = x; }
+  static inline Size get_size(const Size& a, int) { return a; }
+  static inline void set_size(Size& a, int, Size x) { a = x; }
+  static inline Size magnitude(Value a) { return sparsesolve::magnitude(a); }
+};
+
+template <class R>
+struct Lanes<std::complex<R>, 1> {
+  using Scalar = std::complex<R>;
+  using Value = std::complex<R>;
+  using Size = R;
+  static constexpr int kWidth = 1;
+
+  static inline Value zero() { return Value(0); }
+  static inline Value times(Value a, Value b) { return multiply(a, b); }
+  static inline Value scaled(Value a, Size s) { return Value(a.real() * s, a.imag() * s); }
+  static inline Value minus(Value a, Value b) { return a - b; }
+  static inline void subtract(Value& to, Value a, Value b) { to -= multiply(a, b); }
+  static inline Value inverse(Value a) {
+    const R size = magnitude(a), re = a.real() / size, im = a.imag() / size, norm = (re * re + im * im) * size;
+    return {re / norm, -im / norm};
+  }
+  static inline Scalar get(const Value& a, int) { return a; }
+  static inline void set(Value& a, int, Scalar x) { a = x; }
+  static inline R get_size(const Size& a, int) { return a; }
+  static inline void set_size(Size& a, int, R x) { a = x; }
+  static inline Size magnitude(Value a) { return sparsesolve::magnitude(a); }
+};
+
+// Lanes that fill a register of 64 bytes (two of 32 where there are none).
+template <class T>
+constexpr int kLanes = 64 / static_cast<int>(sizeof(RealOf<T>));
+
+// Uninitialised working space of values, aligned to whole registers.
+struct FreeAligned {
+  void operator()(void* memory) const { std::free(memory); }
+};
+template <class V>
+using Aligned = std::unique_ptr<V[], FreeAligned>;
+
+template <class V>
+Aligned<V> allocate_aligned(int64_t count) {
+  const size_t bytes = (sizeof(V) * static_cast<size_t>(std::max<int64_t>(count, 1)) + 63) & ~size_t{63};
+  void* memory = std::aligned_alloc(64, bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return Aligned<V>(static_cast<V*>(memory));
+}
+
+// to[e] = the e-th numbers of all members.
+template <class L>
+void interleave(int64_t count, const typename L::Scalar* const* members, typename L::Value* to) {
+  constexpr int W = L::kWidth;
+  for (int64_t e = 0; e < count; e++) {
+    for (int l = 0; l < W; l++) L::set(to[e], l, members[l][e]);
+  }
+}
+
+// The reverse, for the first `some` members.
+template <class L>
+void deinterleave(int64_t count, const typename L::Value* from, int some, typename L::Scalar* const* members) {
+  constexpr int64_t kTile = 64;  // entries at a time: a tile stays in the nearest cache
+  for (int64_t first = 0; first < count; first += kTile) {
+    const int64_t last = std::min(count, first + kTile);
+    for (int l = 0; l < some; l++) {
+      for (int64_t e = first; e < last; e++) members[l][e] = L::get(from[e], l);
+    }
+  }
+}
+
+}  // namespace sparsesolve
+
+#endif  // SPARSESOLVE_LANES_H_

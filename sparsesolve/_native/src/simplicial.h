@@ -1,0 +1,124 @@
+// The plan of the simplicial LU as its kernels read it: tables, their layout, and the check of all of them.
+//
+// The matrix, its rows and columns brought into elimination order, is block upper triangular:
+//
+//   A = [ A11 A12 ...]     A_bb = L_b U_b,  the entries above the diagonal blocks stay as they are ("off")
+//       [     A22 ...]
+//
+// Factors of one matrix, F numbers: L below the diagonal by columns, divided by the pivots; U above the diagonal by
+// columns; off by columns; inverse pivots (n). Rows are scaled by powers of two; without row exchanges column scaling
+// changes nothing but the size below which a pivot counts as zero, so that alone is taken from the columns.
+//
+// Tables, int32, not batched:
+//   columns (n + 1, 6)   where column k begins in l_row, u_row, in_source, off_source and l_runs; and the length of the
+//                        chain that begins at k: columns k, k+1, ... each with the structure of the next plus its pivot
+//   l_row, u_row         places of the entries, increasing in a column
+//   in_source, in_row    entries inside the diagonal blocks by columns: which matrix value, at which place
+//   off_source, off_row  entries above them
+//   l_runs (runs, 2)     L's rows once more as runs (first, length); empty if the plan is too scattered for them
+//   blocks (B + 1)       where diagonal blocks begin
+//   indptr (n + 1)       of the pattern, CSR
+//   row_order, col_order (n)   matrix row and column at each place
+
+#ifndef SPARSESOLVE_SIMPLICIAL_H_
+#define SPARSESOLVE_SIMPLICIAL_H_
+
+#include "buffers.h"
+
+namespace sparsesolve {
+
+struct Column {
+  int32_t l, u, in, off, run, chain;
+};
+
+struct Simplicial {
+  int64_t n, l_size, u_size, in_size, off_size, run_size, block_count;
+  const Column* columns;
+  const int32_t *l_row, *u_row, *in_source, *in_row, *off_source, *off_row, *l_runs, *blocks, *indptr, *row_order,
+      *col_order;
+  int64_t factor_size() const { return l_size + u_size + off_size + n; }
+  bool runs() const { return run_size > 0; }
+};
+
+// Where the four parts of one matrix's factors begin.
+template <class V>
+struct SimplicialFactors {
+  V *l, *u, *off, *inverse;
+  SimplicialFactors(const Simplicial& t, V* all)
+      : l(all), u(all + t.l_size), off(u + t.u_size), inverse(off + t.off_size) {}
+};
+
+inline void check_columns(const Simplicial& t) {
+  const Column *c = t.columns, &first = c[0], &last = c[t.n];
+  require(first.l == 0 && first.u == 0 && first.in == 0 && first.off == 0 && first.run == 0,
+          "columns: the first must begin at zero");
+  require(last.l == t.l_size && last.u == t.u_size && last.in == t.in_size && last.off == t.off_size &&
+              last.run == t.run_size,
+          "columns: the last must end with the tables");
+  bool good = true;
+  for (int64_t k = 0; k < t.n; k++) {
+    const Column &a = c[k], &b = c[k + 1];
+    good &= (a.l <= b.l) & (a.u <= b.u) & (a.in <= b.in) & (a.off <= b.off) & (a.run <= b.run);
+    good &= (a.chain >= 1) & (a.chain <= t.n - k);
+    // The columns of a chain shrink by one entry each.
+    good &= (a.chain < 2) | ((b.chain == a.chain - 1) & (b.l - a.l == c[std::min(k + 2, t.n)].l - b.l + 1));
+  }
+  require(good, "columns: a column ends before it begins or does not continue its chain");
+}
+
+inline void check_runs(const Simplicial& t) {
+  bool good = true;
+  for (int64_t k = 0; k < t.n; k++) {
+    int64_t total = 0;
+    for (int64_t r = t.columns[k].run; r < t.columns[k + 1].run; r++) {
+      const int64_t first = t.l_runs[2 * r], length = t.l_runs[2 * r + 1];
+      good &= (first >= 0) & (length >= 0) & (first + length <= t.n);
+      total += length;
+    }
+    good &= total == t.columns[k + 1].l - t.columns[k].l;
+  }
+  require(good, "l_runs: a run leaves the matrix or its column");
+}
+
+inline void check_blocks(const Simplicial& t) {
+  require(t.block_count >= 0 && t.blocks[0] == 0 && t.blocks[t.block_count] == t.n, "blocks must cover the matrix");
+  bool good = true;
+  for (int64_t b = 0; b < t.block_count; b++) good &= t.blocks[b] <= t.blocks[b + 1];
+  require(good, "blocks must not decrease");
+}
+
+// The tables that factorization and solve share.
+struct SimplicialBuffers {
+  const ffi::AnyBuffer &columns, &l_row, &u_row, &off_row, &l_runs, &row_order;
+};
+
+inline Simplicial read_simplicial(const SimplicialBuffers& buffers) {
+  const auto columns = table(buffers.columns, 2, "columns");
+  const auto l_row = table(buffers.l_row, 1, "l_row");
+  const auto u_row = table(buffers.u_row, 1, "u_row");
+  const auto off_row = table(buffers.off_row, 1, "off_row");
+  const auto l_runs = table(buffers.l_runs, 2, "l_runs");
+  const auto row_order = table(buffers.row_order, 1, "row_order");
+  static_assert(sizeof(Column) == 6 * sizeof(int32_t), "a row of the table is a Column");
+  require(columns.core(0) >= 1 && columns.core(1) == 6, "columns must have n + 1 rows of six numbers");
+  require(l_runs.core(1) == 2, "l_runs must hold pairs");
+  Simplicial t{};
+  t.n = columns.core(0) - 1;
+  t.l_size = l_row.size, t.u_size = u_row.size, t.off_size = off_row.size, t.run_size = l_runs.core(0);
+  t.columns = reinterpret_cast<const Column*>(columns.data);
+  t.in_size = t.columns[t.n].in;
+  t.l_row = l_row.data, t.u_row = u_row.data, t.off_row = off_row.data, t.l_runs = l_runs.data;
+  t.row_order = row_order.data;
+  require(row_order.size == t.n, "row_order must hold one row a place");
+  check_columns(t);
+  if (t.runs()) check_runs(t);
+  require_below(t.l_row, t.l_size, t.n, "l_row: a row is outside the matrix");
+  require_below(t.u_row, t.u_size, t.n, "u_row: a row is outside the matrix");
+  require_below(t.off_row, t.off_size, t.n, "off_row: a row is outside the matrix");
+  require_below(t.row_order, t.n, t.n, "row_order: a row is outside the matrix");
+  return t;
+}
+
+}  // namespace sparsesolve
+
+#endif  // SPARSESOLVE_SIMPLICIAL_H_

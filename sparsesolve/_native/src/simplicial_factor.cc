@@ -1,0 +1,272 @@
+// Simplicial LU without pivoting: R A = L U inside diagonal blocks, for the members of a batch side by side.
+//
+// Left-looking by columns on a fixed structure, nothing is searched for (`simplicial.h` has the tables):
+//
+//   x <- R A(:, k);   for j in U(:, k), increasing:  u_jk = x_j,  x <- x - u_jk L(:, j);   L(:, k) = x / x_k
+//
+// A pivot below sqrt(eps) times the largest entry of its column is moved away from zero. A batch is taken in groups of
+// `kLanes` members: their values are interleaved, every operation works on all of them, and the factors are brought
+// back into one array a member. Groups are independent and go to different threads.
+//
+// Operands: the tables of `simplicial.h`, then data (..., nnz). Results: factors (..., F), row_scale (..., n) by places.
+// References: J. R. Gilbert, T. Peierls, SIAM J. Sci. Stat. Comput. 9 (1988) 862-874, doi:10.1137/0909058. T. A. Davis,
+// E. Palamadai Natarajan, Algorithm 907: KLU, ACM TOMS 37 (2010) 36, doi:10.1145/1824801.1824814.
+
+#include "column_update.h"
+#include "pages.h"
+#include "scaling.h"
+
+namespace sparsesolve {
+namespace {
+
+// 2^-e by the bits of x = f 2^e, f in [1/2, 1): `scale_of` without library calls. One for zero.
+template <class R>
+inline R fast_scale(R largest) {
+  using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
+  constexpr int kMantissa = std::numeric_limits<R>::digits - 1;
+  constexpr Bits kBias = std::numeric_limits<R>::max_exponent - 1;
+  constexpr Bits kLimit = -(std::numeric_limits<R>::min_exponent - 1) / 2;
+  if (!(largest > 0)) return R(1);
+  Bits bits;
+  std::memcpy(&bits, &largest, sizeof(R));
+  const Bits exponent = std::clamp<Bits>((bits >> kMantissa) - (kBias - 1), -kLimit, kLimit);
+  const Bits scale = (kBias - exponent) << kMantissa;
+  R out;
+  std::memcpy(&out, &scale, sizeof(R));
+  return out;
+}
+
+// The larger of two sizes; infinite values and NaN do not count. By their bits, which sort like the numbers: no branch.
+template <class R>
+inline R larger(R most, R size) {
+  using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
+  constexpr R kLargest = std::numeric_limits<R>::max();
+  Bits a, b, limit;
+  std::memcpy(&a, &most, sizeof(R));
+  std::memcpy(&b, &size, sizeof(R));
+  std::memcpy(&limit, &kLargest, sizeof(R));
+  b = b <= limit ? b : 0;
+  a = a > b ? a : b;
+  R out;
+  std::memcpy(&out, &a, sizeof(R));
+  return out;
+}
+template <class R, class V>
+inline V larger_lanes(V most, V size) {
+  if constexpr (std::is_same_v<R, V>) {
+    return larger<R>(most, size);
+  } else {
+    return (size > most) & (size <= std::numeric_limits<R>::max()) ? size : most;
+  }
+}
+
+// Scales of the rows of one matrix, by places.
+template <class T>
+void scale_rows(const Simplicial& t, const T* data, RealOf<T>* scale) {
+  using R = RealOf<T>;
+  for (int64_t p = 0; p < t.n; p++) {
+    const int64_t row = t.row_order[p];
+    R most = 0;
+    for (int32_t e = t.indptr[row]; e < t.indptr[row + 1]; e++) most = larger<R>(most, magnitude(data[e]));
+    scale[p] = fast_scale<R>(most);
+  }
+}
+
+// Moves pivots that are too small beside their columns, and inverts them.
+template <class L>
+inline typename L::Value invert_pivot(typename L::Value pivot, const typename L::Size& largest) {
+  using T = typename L::Scalar;
+  using R = RealOf<T>;
+  const R threshold = std::sqrt(std::numeric_limits<R>::epsilon());
+  const typename L::Size size = L::magnitude(pivot);
+  bool small = false;
+  for (int i = 0; i < L::kWidth; i++) {
+    small |= L::get_size(size, i) <= 2 * threshold * L::get_size(largest, i);
+  }
+  if (__builtin_expect(small, 0)) {
+    for (int i = 0; i < L::kWidth; i++) {
+      const R most = L::get_size(largest, i);
+      L::set(pivot, i, away_from_zero<T>(L::get(pivot, i), threshold * (most > 0 ? most : R(1))));
+    }
+  }
+  return L::inverse(pivot);
+}
+
+// Factors of a group from its values in CSR order. `x` holds n values, zero before and after.
+template <class L, bool Runs>
+void factor_columns(const Simplicial& t, const typename L::Value* data, const typename L::Size* scale,
+                    typename L::Value* x, typename L::Value* all) {
+  using Value = typename L::Value;
+  using R = RealOf<typename L::Scalar>;
+  const SimplicialFactors<Value> f(t, all);
+  for (int64_t k = 0; k < t.n; k++) {
+    const Column &c = t.columns[k], &next = t.columns[k + 1];
+    typename L::Size largest{};
+    for (int32_t e = c.in; e < next.in; e++) {
+      const int32_t row = t.in_row[e];
+      const Value value = x[row] = L::scaled(data[t.in_source[e]], scale[row]);
+      largest = larger_lanes<R>(largest, L::magnitude(value));
+    }
+    for (int32_t e = c.off; e < next.off; e++) f.off[e] = L::scaled(data[t.off_source[e]], scale[t.off_row[e]]);
+    for (int32_t e = c.u; e < next.u;) {
+      e += update_chain<L, Runs, true>(t, t.u_row[e], next.u - e, f.l, x, f.u + e);
+    }
+    const Value inverse = f.inverse[k] = invert_pivot<L>(x[k], largest);
+    x[k] = L::zero();
+    if constexpr (Runs && std::is_floating_point_v<Value>) {
+      using V = Simd<Value>;
+      Value* l = f.l + c.l;
+      for (int32_t r = c.run; r < next.run; r++) {
+        Value* from = x + t.l_runs[2 * r];
+        const int32_t length = t.l_runs[2 * r + 1];
+        int i = 0;
+        for (; i + V::width <= length; i += V::width) {
+          V::store(l + i, V::load(from + i) * inverse);
+          V::store(from + i, typename V::type{});
+        }
+        if (i < length) {
+          V::store_n(l + i, V::load_n(from + i, length - i) * inverse, length - i);
+          V::store_n(from + i, typename V::type{}, length - i);
+        }
+        l += length;
+      }
+    } else {
+      for (int32_t e = c.l; e < next.l; e++) {
+        Value& from = x[t.l_row[e]];
+        f.l[e] = L::times(from, inverse);
+        from = L::zero();
+      }
+    }
+  }
+}
+
+template <class T>
+struct Members {
+  const T* data;
+  T* factors;
+  RealOf<T>* row_scale;
+};
+
+// One matrix. `x` is zero and stays so.
+template <class T>
+void factor_one(const Simplicial& t, int64_t b, const Members<T>& all, T* x) {
+  const T* data = all.data + b * t.indptr[t.n];
+  T* factors = all.factors + b * t.factor_size();
+  RealOf<T>* scale = all.row_scale + b * t.n;
+  scale_rows<T>(t, data, scale);
+  if (t.runs()) {
+    factor_columns<Lanes<T, 1>, true>(t, data, scale, x, factors);
+  } else {
+    factor_columns<Lanes<T, 1>, false>(t, data, scale, x, factors);
+  }
+}
+
+template <class L>
+struct GroupSpace {
+  Aligned<typename L::Value> data, x, factors;
+  Aligned<typename L::Size> scale;
+  explicit GroupSpace(const Simplicial& t)
+      : data(allocate_aligned<typename L::Value>(t.indptr[t.n])),
+        x(allocate_aligned<typename L::Value>(t.n)),
+        factors(allocate_aligned<typename L::Value>(t.factor_size())),
+        scale(allocate_aligned<typename L::Size>(t.n)) {
+    std::fill_n(x.get(), t.n, L::zero());
+  }
+};
+
+// `some` members from `b` on; lanes without a member repeat the last one.
+template <class L>
+void factor_group(const Simplicial& t, int64_t b, int some, const Members<typename L::Scalar>& all,
+                  const GroupSpace<L>& space) {
+  using T = typename L::Scalar;
+  const int64_t nnz = t.indptr[t.n];
+  const T* data[L::kWidth];
+  T* factors[L::kWidth];
+  for (int l = 0; l < L::kWidth; l++) {
+    const int64_t member = b + std::min(l, some - 1);
+    data[l] = all.data + member * nnz;
+    factors[l] = all.factors + member * t.factor_size();
+    RealOf<T>* scale = all.row_scale + member * t.n;
+    if (l < some) scale_rows<T>(t, data[l], scale);
+    for (int64_t p = 0; p < t.n; p++) L::set_size(space.scale[p], l, scale[p]);
+  }
+  interleave<L>(nnz, data, space.data.get());
+  factor_columns<L, false>(t, space.data.get(), space.scale.get(), space.x.get(), space.factors.get());
+  deinterleave<L>(t.factor_size(), space.factors.get(), some, factors);
+}
+
+template <class T>
+void factor(const Simplicial& t, const ffi::AnyBuffer& data_buffer, const ffi::AnyBuffer& factor_buffer,
+            const ffi::AnyBuffer& row_buffer) {
+  const auto data = view<const T>(data_buffer, 1, "data");
+  const auto factors = view<T>(factor_buffer, 1, "factors");
+  const auto row_scale = view<RealOf<T>>(row_buffer, 1, "row_scale");
+  require(data.size == t.indptr[t.n], "data must hold one value an entry of the pattern");
+  require(factors.size == t.factor_size(), "factors must hold one number an entry of L, U and off");
+  require(row_scale.size == t.n, "row_scale must hold one number an unknown");
+  require_same_batch(data, factors, "results must be batched like the data");
+  require_same_batch(data, row_scale, "results must be batched like the data");
+  using L = Lanes<T, kLanes<T>>;
+  const Members<T> all{data.data, factors.data, row_scale.data};
+  prefer_large_pages(factors.data, sizeof(T) * factors.size * factors.members);
+  int64_t b = 0;
+  if (data.members >= kLanes<T> / 2) {
+    const GroupSpace<L> space(t);
+    for (; data.members - b >= kLanes<T> / 2; b = std::min(b + kLanes<T>, data.members)) {
+      factor_group<L>(t, b, static_cast<int>(std::min<int64_t>(kLanes<T>, data.members - b)), all, space);
+    }
+  }
+  if (b < data.members) {
+    const auto x = allocate_aligned<T>(t.n);
+    std::fill_n(x.get(), t.n, T(0));
+    for (; b < data.members; b++) factor_one<T>(t, b, all, x.get());
+  }
+}
+
+ffi::Error factor_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer in_source,
+                       ffi::AnyBuffer in_row, ffi::AnyBuffer off_source, ffi::AnyBuffer off_row, ffi::AnyBuffer l_runs,
+                       ffi::AnyBuffer indptr_buffer, ffi::AnyBuffer row_order, ffi::AnyBuffer data,
+                       ffi::Result<ffi::AnyBuffer> factors, ffi::Result<ffi::AnyBuffer> row_scale) {
+  return guarded([&] {
+    Simplicial t = read_simplicial({columns, l_row, u_row, off_row, l_runs, row_order});
+    const auto source = table(in_source, 1, "in_source");
+    const auto row = table(in_row, 1, "in_row");
+    const auto above = table(off_source, 1, "off_source");
+    const auto indptr = table(indptr_buffer, 1, "indptr");
+    t.in_source = source.data, t.in_row = row.data, t.off_source = above.data, t.indptr = indptr.data;
+    require(source.size == t.in_size && row.size == t.in_size && above.size == t.off_size,
+            "the entry tables must be as long as columns says");
+    require(indptr.size == t.n + 1, "indptr must have n + 1 numbers");
+    const int64_t nnz = indptr.data[t.n];
+    bool sorted = indptr.data[0] == 0;
+    for (int64_t i = 0; i < t.n; i++) sorted &= indptr.data[i] <= indptr.data[i + 1];
+    require(sorted, "indptr must begin at zero and not decrease");
+    require_below(t.in_source, t.in_size, nnz, "in_source: an entry is outside the values");
+    require_below(t.off_source, t.off_size, nnz, "off_source: an entry is outside the values");
+    require_below(t.in_row, t.in_size, t.n, "in_row: a row is outside the matrix");
+    dispatch(data.element_type(), [&](auto zero) { factor<decltype(zero)>(t, data, *factors, *row_scale); });
+  });
+}
+
+}  // namespace
+}  // namespace sparsesolve
+
+using xla::ffi::AnyBuffer;
+
+extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialFactor(XLA_FFI_CallFrame*);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialFactor, sparsesolve::factor_call,
+                              xla::ffi::Ffi::Bind()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());

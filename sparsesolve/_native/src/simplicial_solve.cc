@@ -1,0 +1,227 @@
+// A x = b or A^T x = b from the factors of `simplicial_factor.cc`, for many right-hand sides and batches of factors.
+//
+//   A x = b, blocks from the last to the first:     y <- L^-1 y,  y <- U^-1 y,  rows above: y <- y - off y
+//   A^T x = b, blocks from the first to the last:   y <- y - off^T y (blocks above),  y <- U^-T y,  y <- L^-T y
+//
+// Solves come in groups of `kLanes`: right-hand sides of one matrix read each factor once for all; members of a batch
+// with factors of their own have them interleaved on the way, a block of columns at a time.
+//
+// Operands: columns, l_row, u_row, off_row, l_runs, blocks, row_order, col_order (`simplicial.h`); factors (..., F),
+// row_scale (..., n), rhs (..., n), batch dimensions as in `solve.cc`. Attribute: transpose. Result: x (..., n).
+
+#include "broadcast.h"
+#include "column_update.h"
+
+namespace sparsesolve {
+namespace {
+
+template <class L, bool Runs, class F>
+void solve_forward(const Simplicial& t, const SimplicialFactors<const F>& f, typename L::Value* y) {
+  using Value = typename L::Value;
+  for (int64_t b = t.block_count - 1; b >= 0; b--) {
+    const int64_t first = t.blocks[b], end = t.blocks[b + 1];
+    for (int64_t k = first; k < end;) k += update_chain<L, Runs, false>(t, k, end - k, f.l, y, y + k);
+    for (int64_t k = end - 1; k >= first; k--) {
+      const Column &c = t.columns[k], &next = t.columns[k + 1];
+      const Value value = y[k] = L::times(y[k], spread<L>(f.inverse[k]));
+      for (int32_t e = c.u; e < next.u; e++) L::subtract(y[t.u_row[e]], spread<L>(f.u[e]), value);
+      for (int32_t e = c.off; e < next.off; e++) L::subtract(y[t.off_row[e]], spread<L>(f.off[e]), value);
+    }
+  }
+}
+
+template <class L, class F>
+inline typename L::Value minus_dot(const int32_t* row, const F* factor, int32_t from, int32_t to,
+                                   const typename L::Value* y, typename L::Value value) {
+  typename L::Value second = L::zero();
+  int32_t e = from;
+  for (; e + 1 < to; e += 2) {
+    L::subtract(value, spread<L>(factor[e]), y[row[e]]);
+    L::subtract(second, spread<L>(factor[e + 1]), y[row[e + 1]]);
+  }
+  if (e < to) L::subtract(value, spread<L>(factor[e]), y[row[e]]);
+  return L::minus(value, L::minus(L::zero(), second));
+}
+
+template <class L, class F>
+void solve_transposed(const Simplicial& t, const SimplicialFactors<const F>& f, typename L::Value* y) {
+  for (int64_t b = 0; b < t.block_count; b++) {
+    const int64_t first = t.blocks[b], end = t.blocks[b + 1];
+    for (int64_t k = first; k < end; k++) {
+      const Column &c = t.columns[k], &next = t.columns[k + 1];
+      typename L::Value value = minus_dot<L>(t.off_row, f.off, c.off, next.off, y, y[k]);
+      value = minus_dot<L>(t.u_row, f.u, c.u, next.u, y, value);
+      y[k] = L::times(value, spread<L>(f.inverse[k]));
+    }
+    for (int64_t k = end - 1; k >= first; k--) {
+      y[k] = minus_dot<L>(t.l_row, f.l, t.columns[k].l, t.columns[k + 1].l, y, y[k]);
+    }
+  }
+}
+
+template <class L, bool Runs, class F>
+void solve_group(const Simplicial& t, const F* factors, bool transpose, typename L::Value* y) {
+  const SimplicialFactors<const F> f(t, factors);
+  if (transpose) {
+    solve_transposed<L, F>(t, f, y);
+  } else {
+    solve_forward<L, Runs, F>(t, f, y);
+  }
+}
+
+template <class T>
+struct SolveViews {
+  View<const T> factors;
+  View<const RealOf<T>> row_scale;
+  View<const T> rhs;
+  View<T> x;
+};
+
+// Where the operands of one solve lie.
+template <class T>
+struct Member {
+  const T* factors;
+  const RealOf<T>* scale;
+  const T* rhs;
+  T* x;
+};
+
+template <class L>
+void gather(const Simplicial& t, const Member<typename L::Scalar>* members, bool transpose, typename L::Value* y) {
+  for (int l = 0; l < L::kWidth; l++) {
+    const auto& m = members[l];
+    for (int64_t p = 0; p < t.n; p++) {
+      L::set(y[p], l, transpose ? m.rhs[t.col_order[p]] : m.rhs[t.row_order[p]] * m.scale[p]);
+    }
+  }
+}
+
+template <class L>
+void scatter(const Simplicial& t, const Member<typename L::Scalar>* members, int some, bool transpose,
+             const typename L::Value* y) {
+  for (int l = 0; l < some; l++) {
+    const auto& m = members[l];
+    for (int64_t p = 0; p < t.n; p++) {
+      const auto value = L::get(y[p], l);
+      if (transpose) {
+        m.x[t.row_order[p]] = value * m.scale[p];
+      } else {
+        m.x[t.col_order[p]] = value;
+      }
+    }
+  }
+}
+
+template <class T>
+struct SolveSpace {
+  using L = Lanes<T, kLanes<T>>;
+  Aligned<T> one;
+  Aligned<typename L::Value> y, factors;
+};
+
+// One after the other.
+template <class T>
+void solve_ones(const Simplicial& t, const Member<T>* members, int some, bool transpose, T* y) {
+  using One = Lanes<T, 1>;
+  for (int i = 0; i < some; i++) {
+    gather<One>(t, members + i, transpose, y);
+    if (t.runs()) {
+      solve_group<One, true>(t, members[i].factors, transpose, y);
+    } else {
+      solve_group<One, false>(t, members[i].factors, transpose, y);
+    }
+    scatter<One>(t, members + i, 1, transpose, y);
+  }
+}
+
+// `some` solves side by side; `members` has kLanes places.
+template <class T>
+void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpose, SolveSpace<T>& space) {
+  using L = Lanes<T, kLanes<T>>;
+  if (some < kLanes<T> / 2) {
+    if (!space.one) space.one = allocate_aligned<T>(t.n);
+    return solve_ones<T>(t, members, some, transpose, space.one.get());
+  }
+  if (!space.y) space.y = allocate_aligned<typename L::Value>(t.n);
+  for (int l = some; l < kLanes<T>; l++) members[l] = members[some - 1];
+  bool shared = true;
+  for (int l = 1; l < some; l++) shared &= members[l].factors == members[0].factors;
+  gather<L>(t, members, transpose, space.y.get());
+  if (shared) {
+    solve_group<L, false>(t, members[0].factors, transpose, space.y.get());
+  } else {
+    if (!space.factors) space.factors = allocate_aligned<typename L::Value>(t.factor_size());
+    const T* factors[kLanes<T>];
+    for (int l = 0; l < kLanes<T>; l++) factors[l] = members[l].factors;
+    interleave<L>(t.factor_size(), factors, space.factors.get());
+    solve_group<L, false, typename L::Value>(t, space.factors.get(), transpose, space.y.get());
+  }
+  scatter<L>(t, members, some, transpose, space.y.get());
+}
+
+template <class T>
+void solve(const Simplicial& t, const SolveViews<T>& v, bool transpose) {
+  require(v.factors.size == t.factor_size(), "factors must hold one number an entry of L, U and off");
+  require(v.row_scale.size == t.n, "row_scale must hold one number an unknown");
+  require(v.rhs.size == t.n && v.x.size == t.n, "right-hand side and solution must hold one number an unknown");
+  require_broadcast(v.factors, v.x.dims, v.x.batch_rank);
+  require_broadcast(v.row_scale, v.x.dims, v.x.batch_rank);
+  require_broadcast(v.rhs, v.x.dims, v.x.batch_rank);
+  SolveSpace<T> space;
+  Member<T> members[kLanes<T>];
+  for (int64_t o = 0; o < v.x.members; o += kLanes<T>) {
+    const int some = static_cast<int>(std::min<int64_t>(kLanes<T>, v.x.members - o));
+    for (int i = 0; i < some; i++) {
+      members[i] = {v.factors.data + member_of(v.factors, v.x, o + i) * v.factors.size,
+                    v.row_scale.data + member_of(v.row_scale, v.x, o + i) * t.n,
+                    v.rhs.data + member_of(v.rhs, v.x, o + i) * t.n, v.x.data + (o + i) * t.n};
+    }
+    solve_some<T>(t, members, some, transpose, space);
+  }
+}
+
+ffi::Error solve_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer off_row,
+                      ffi::AnyBuffer l_runs, ffi::AnyBuffer blocks_buffer, ffi::AnyBuffer row_order,
+                      ffi::AnyBuffer col_order_buffer, ffi::AnyBuffer factors, ffi::AnyBuffer row_scale,
+                      ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, bool transpose) {
+  return guarded([&] {
+    Simplicial t = read_simplicial({columns, l_row, u_row, off_row, l_runs, row_order});
+    const auto blocks = table(blocks_buffer, 1, "blocks");
+    const auto col_order = table(col_order_buffer, 1, "col_order");
+    require(blocks.size >= 1, "blocks must hold at least one number");
+    t.blocks = blocks.data, t.block_count = blocks.size - 1, t.col_order = col_order.data;
+    check_blocks(t);
+    require(col_order.size == t.n, "col_order must hold one column a place");
+    require_below(t.col_order, t.n, t.n, "col_order: a column is outside the matrix");
+    dispatch(factors.element_type(), [&](auto zero) {
+      using T = decltype(zero);
+      solve<T>(t,
+               {view<const T>(factors, 1, "factors"), view<const RealOf<T>>(row_scale, 1, "row_scale"),
+                view<const T>(rhs, 1, "rhs"), view<T>(*x, 1, "x")},
+               transpose);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace sparsesolve
+
+using xla::ffi::AnyBuffer;
+
+extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialSolve(XLA_FFI_CallFrame*);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialSolve, sparsesolve::solve_call,
+                              xla::ffi::Ffi::Bind()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<bool>("transpose"));

@@ -1,0 +1,169 @@
+"""The simplicial sparse LU on compiled CPU kernels: plan and index tables. Host-side; the kernels are in `_native`.
+
+For factors with little fill (chains, circuits, chemistry) and for batches: every entry has its place in a fixed
+structure, nothing is searched for and no dense front is assembled. Under `vmap` the members of a batch are
+eliminated side by side, an operation on all of them at once (`_native/src/simplicial_factor.cc`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from sparsesolve import _native
+from sparsesolve.direct._base import AbstractDirectPlan
+from sparsesolve.direct._cost import simplicial_time
+from sparsesolve.direct._linear_solve import solve_linear
+from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._scaling import on_device
+from sparsesolve.direct._simplicial_order import BlockOrder, block_order
+from sparsesolve.pattern import SparsityPattern
+
+_LONG_RUN = 3.0  # mean length from which rows of L are better visited as runs
+
+
+class SimplicialPlan(AbstractDirectPlan):
+    """Symbolic LU of the diagonal blocks of the block triangular form, factorized and solved by compiled code.
+
+    Args:
+        pattern: square, structurally nonsingular.
+        matching: `(n,)` row of the matrix to put at each diagonal position.
+        order: a block triangular order of the matched matrix; found here if not given.
+
+    Raises:
+        ValueError: the factors would not fit in memory.
+    """
+
+    kind = "simplicial"
+    backend = "native"
+
+    def __init__(self, pattern: SparsityPattern, matching: np.ndarray, order: BlockOrder | None = None):
+        self.pattern, self.matching = pattern, matching
+        self.choices = (matching.tobytes(), None if order is None else order.order.tobytes())
+        found = block_order(pattern, matching) if order is None else order
+        self.order = found.order
+        self._host_tables, structure = build_simplicial_tables(pattern, matching, found)
+        l, u = np.diff(structure.l_start), np.diff(structure.u_start)
+        self.num_blocks = int(found.block.max(initial=-1)) + 1
+        updates = float(l[structure.u_row].sum())
+        self.nnz_factor = int(l.sum() + u.sum()) + self._host_tables.off_row.size + pattern.shape[0]
+        self.flops = 2.0 * updates + float(l.sum())
+        self.time = simplicial_time(pattern.shape[0], pattern.nnz, self.nnz_factor, updates)
+        check_fits(8 * self.nnz_factor, "factors", pattern)
+
+    @functools.cached_property
+    def tables(self) -> Any:
+        """The index tables as device arrays."""
+        return on_device(self._host_tables)
+
+    def factor(self, data: Inexact[Array, " nnz"]) -> _native.SimplicialFactors:
+        return _factor(self.tables, data)
+
+    def solve(
+        self, factors: _native.SimplicialFactors, rhs: Inexact[Array, " n *k"], *, transpose: bool = False
+    ) -> Inexact[Array, " n *k"]:
+        """As in the base class; `rhs` may also be `(n, k)`, solved together."""
+        if rhs.ndim == 2:
+            return jax.vmap(lambda column: self.solve(factors, column, transpose=transpose), 1, 1)(rhs)
+        return _solve(self.tables, factors, rhs, transpose)
+
+
+@jax.jit
+def _factor(tables: Any, data: Array) -> _native.SimplicialFactors:
+    return _native.simplicial_factor(tables, data)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _solve(tables: Any, factors: _native.SimplicialFactors, rhs: Array, transpose: bool) -> Array:
+    def apply(b: Array, transposed: bool) -> Array:
+        return _native.simplicial_solve(tables, factors, b, transposed)
+
+    return solve_linear(apply, factors.values.dtype, rhs, transpose)
+
+
+def build_simplicial_tables(
+    pattern: SparsityPattern, matching: np.ndarray, found: BlockOrder
+) -> tuple[_native.SimplicialTables, _native.LUStructure]:
+    """Index tables of a matrix in block triangular order, and the structure of its factors."""
+    n = pattern.shape[0]
+    row_order, col_order = matching[found.order], found.order
+    row_place, col_place = np.empty(n, np.int64), np.empty(n, np.int64)
+    row_place[row_order], col_place[col_order] = np.arange(n), np.arange(n)
+    row, col = row_place[pattern.rows], col_place[pattern.indices]
+    source = np.lexsort((row, col))
+    row, col = row[source], col[source]
+    inside = found.block[row] == found.block[col]
+    in_start, off_start = _starts(col[inside], n), _starts(col[~inside], n)
+    structure = _structure(in_start, row[inside])
+    chain = _chains(structure, found.block)
+    run_start, runs = _runs(structure)
+    starts = (structure.l_start, structure.u_start, in_start, off_start, run_start, np.append(chain, 0))
+    blocks = _starts(found.block, int(found.block.max(initial=-1)) + 1)
+    tables = (
+        np.stack(starts, axis=1),
+        structure.l_row,
+        structure.u_row,
+        source[inside],
+        row[inside],
+        source[~inside],
+        row[~inside],
+        runs,
+        blocks,
+        pattern.indptr,
+        row_order,
+        col_order,
+    )
+    return _native.SimplicialTables(*(np.ascontiguousarray(table, np.int32) for table in tables)), structure
+
+
+def _structure(start: np.ndarray, row: np.ndarray) -> _native.LUStructure:
+    most = max(64, 4 * row.size)
+    while (structure := _native.symbolic_lu(start, row, most)) is None:
+        most *= 4
+    return structure
+
+
+def _starts(line: np.ndarray, count: int) -> np.ndarray:
+    """Where each line begins among sorted line numbers."""
+    return np.searchsorted(line, np.arange(count + 1))
+
+
+def _chains(structure: _native.LUStructure, block: np.ndarray) -> np.ndarray:
+    """For each column of `L` how many columns from it on each have the structure of the next one plus its pivot."""
+    start, row = structure.l_start, structure.l_row
+    n = start.size - 1
+    length = np.diff(start)
+    chain = np.ones(n, np.int64)
+    if n < 2:
+        return chain
+    candidate = (length[:-1] == length[1:] + 1) & (block[:-1] == block[1:])
+    candidate[candidate] = row[start[:-2][candidate]] == np.flatnonzero(candidate) + 1
+    # Labels that tell structures apart: the sum of random 64-bit numbers of the rows; then an exact comparison.
+    label = np.random.default_rng(0).integers(1, 2**63, n, dtype=np.uint64)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(label[row], dtype=np.uint64)])
+    hashes = sums[start[1:]] - sums[start[:-1]]
+    follows = candidate & (hashes[:-1] == hashes[1:] + label[1:])
+    for k in np.flatnonzero(follows).tolist():
+        follows[k] = np.array_equal(row[start[k] + 1 : start[k + 1]], row[start[k + 1] : start[k + 2]])
+    for k in np.flatnonzero(follows)[::-1].tolist():
+        chain[k] = chain[k + 1] + 1
+    return chain
+
+
+def _runs(structure: _native.LUStructure) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the columns of `L` as runs of consecutive ones; none if they are too short to pay."""
+    start, row = structure.l_start, structure.l_row
+    n = start.size - 1
+    if row.size == 0:
+        return np.zeros(n + 1, np.int64), np.zeros((0, 2), np.int64)
+    column = np.repeat(np.arange(n), np.diff(start))
+    begins = np.concatenate([[True], (row[1:] != row[:-1] + 1) | (column[1:] != column[:-1])])
+    first = np.flatnonzero(begins)
+    length = np.diff(np.append(first, row.size))
+    if length.mean() < _LONG_RUN:
+        return np.zeros(n + 1, np.int64), np.zeros((0, 2), np.int64)
+    return _starts(column[first], n), np.stack([row[first], length], axis=1)
