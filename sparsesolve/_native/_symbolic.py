@@ -43,7 +43,8 @@ def symbolic_lu(indptr: np.ndarray, indices: np.ndarray, most: int) -> LUStructu
     rows = np.empty(most, np.int32), np.empty(most, np.int32)
     size, pointer = ctypes.c_int64, ctypes.c_void_p
     arrays = [pointer(a.ctypes.data) for a in (*starts, *rows)]
-    status = function(size(n), pointer(indptr.ctypes.data), pointer(indices.ctypes.data), size(most), size(most), *arrays)
+    matrix = [pointer(a.ctypes.data) for a in (indptr, indices)]
+    status = function(size(n), *matrix, size(most), size(most), *arrays)
     if status == 1:
         return None
     if status != 0:

@@ -87,6 +87,9 @@ inline void check_blocks(const Simplicial& t) {
   require(good, "blocks must not decrease");
 }
 
+// Whether groups of a batch are enough work for several threads: a thread costs some microseconds to wake.
+inline bool worth_sharing(int64_t groups, int64_t factor_size) { return groups * factor_size > 4000; }
+
 // The tables that factorization and solve share.
 struct SimplicialBuffers {
   const ffi::AnyBuffer &columns, &l_row, &u_row, &off_row, &l_runs, &row_order;

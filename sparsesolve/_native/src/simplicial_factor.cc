@@ -14,6 +14,7 @@
 
 #include "column_update.h"
 #include "pages.h"
+#include "parallel.h"
 #include "scaling.h"
 
 namespace sparsesolve {
@@ -195,9 +196,16 @@ void factor_group(const Simplicial& t, int64_t b, int some, const Members<typena
   deinterleave<L>(t.factor_size(), space.factors.get(), some, factors);
 }
 
+// Working space of a thread, made when it is first needed.
+template <class T>
+struct FactorSpace {
+  Aligned<T> one;
+  std::unique_ptr<GroupSpace<Lanes<T, kLanes<T>>>> group;
+};
+
 template <class T>
 void factor(const Simplicial& t, const ffi::AnyBuffer& data_buffer, const ffi::AnyBuffer& factor_buffer,
-            const ffi::AnyBuffer& row_buffer) {
+            const ffi::AnyBuffer& row_buffer, ffi::ThreadPool& pool) {
   const auto data = view<const T>(data_buffer, 1, "data");
   const auto factors = view<T>(factor_buffer, 1, "factors");
   const auto row_scale = view<RealOf<T>>(row_buffer, 1, "row_scale");
@@ -209,21 +217,31 @@ void factor(const Simplicial& t, const ffi::AnyBuffer& data_buffer, const ffi::A
   using L = Lanes<T, kLanes<T>>;
   const Members<T> all{data.data, factors.data, row_scale.data};
   prefer_large_pages(factors.data, sizeof(T) * factors.size * factors.members);
-  int64_t b = 0;
-  if (data.members >= kLanes<T> / 2) {
-    const GroupSpace<L> space(t);
-    for (; data.members - b >= kLanes<T> / 2; b = std::min(b + kLanes<T>, data.members)) {
-      factor_group<L>(t, b, static_cast<int>(std::min<int64_t>(kLanes<T>, data.members - b)), all, space);
+  const int64_t groups = (data.members + kLanes<T> - 1) / kLanes<T>;
+  const auto run = [&](int64_t group, FactorSpace<T>& space) {
+    const int64_t first = group * kLanes<T>;
+    const int64_t some = std::min<int64_t>(kLanes<T>, data.members - first);
+    if (some >= kLanes<T> / 2) {
+      if (!space.group) space.group = std::make_unique<GroupSpace<L>>(t);
+      return factor_group<L>(t, first, static_cast<int>(some), all, *space.group);
     }
+    if (!space.one) {
+      space.one = allocate_aligned<T>(t.n);
+      std::fill_n(space.one.get(), t.n, T(0));
+    }
+    for (int64_t b = 0; b < some; b++) factor_one<T>(t, first + b, all, space.one.get());
+  };
+  if (groups == 1) {
+    FactorSpace<T> space;
+    return run(0, space);
   }
-  if (b < data.members) {
-    const auto x = allocate_aligned<T>(t.n);
-    std::fill_n(x.get(), t.n, T(0));
-    for (; b < data.members; b++) factor_one<T>(t, b, all, x.get());
-  }
+  Team team = worth_sharing(groups, t.factor_size()) ? Team(pool, static_cast<int>(std::min<int64_t>(groups, Team::kMost)))
+                                                     : Team();
+  std::vector<FactorSpace<T>> spaces(team.size());
+  team.loop(groups, [&](int64_t group, int worker) { run(group, spaces[worker]); });
 }
 
-ffi::Error factor_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer in_source,
+ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer in_source,
                        ffi::AnyBuffer in_row, ffi::AnyBuffer off_source, ffi::AnyBuffer off_row, ffi::AnyBuffer l_runs,
                        ffi::AnyBuffer indptr_buffer, ffi::AnyBuffer row_order, ffi::AnyBuffer data,
                        ffi::Result<ffi::AnyBuffer> factors, ffi::Result<ffi::AnyBuffer> row_scale) {
@@ -244,7 +262,7 @@ ffi::Error factor_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuf
     require_below(t.in_source, t.in_size, nnz, "in_source: an entry is outside the values");
     require_below(t.off_source, t.off_size, nnz, "off_source: an entry is outside the values");
     require_below(t.in_row, t.in_size, t.n, "in_row: a row is outside the matrix");
-    dispatch(data.element_type(), [&](auto zero) { factor<decltype(zero)>(t, data, *factors, *row_scale); });
+    dispatch(data.element_type(), [&](auto zero) { factor<decltype(zero)>(t, data, *factors, *row_scale, pool); });
   });
 }
 
@@ -257,6 +275,7 @@ extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimp
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialFactor, sparsesolve::factor_call,
                               xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()

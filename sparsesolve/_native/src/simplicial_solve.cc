@@ -9,8 +9,8 @@
 // Operands: columns, l_row, u_row, off_row, l_runs, blocks, row_order, col_order (`simplicial.h`); factors (..., F),
 // row_scale (..., n), rhs (..., n), batch dimensions as in `solve.cc`. Attribute: transpose. Result: x (..., n).
 
-#include "broadcast.h"
 #include "column_update.h"
+#include "parallel.h"
 
 namespace sparsesolve {
 namespace {
@@ -76,6 +76,18 @@ struct SolveViews {
   View<const T> rhs;
   View<T> x;
 };
+
+// The member of an operand that belongs to a member of the result, which are numbered row-major.
+template <class A, class B>
+int64_t member_of(const View<A>& operand, const View<B>& result, int64_t index) {
+  int64_t at = 0, stride = 1;
+  for (size_t i = result.batch_rank; i-- > 0;) {
+    if (operand.dims[i] != 1) at += index % result.dims[i] * stride;
+    index /= result.dims[i];
+    stride *= operand.dims[i];
+  }
+  return at;
+}
 
 // Where the operands of one solve lie.
 template <class T>
@@ -160,27 +172,36 @@ void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpos
 }
 
 template <class T>
-void solve(const Simplicial& t, const SolveViews<T>& v, bool transpose) {
+void solve(const Simplicial& t, const SolveViews<T>& v, bool transpose, ffi::ThreadPool& pool) {
   require(v.factors.size == t.factor_size(), "factors must hold one number an entry of L, U and off");
   require(v.row_scale.size == t.n, "row_scale must hold one number an unknown");
   require(v.rhs.size == t.n && v.x.size == t.n, "right-hand side and solution must hold one number an unknown");
   require_broadcast(v.factors, v.x.dims, v.x.batch_rank);
   require_broadcast(v.row_scale, v.x.dims, v.x.batch_rank);
   require_broadcast(v.rhs, v.x.dims, v.x.batch_rank);
-  SolveSpace<T> space;
-  Member<T> members[kLanes<T>];
-  for (int64_t o = 0; o < v.x.members; o += kLanes<T>) {
-    const int some = static_cast<int>(std::min<int64_t>(kLanes<T>, v.x.members - o));
+  const int64_t groups = (v.x.members + kLanes<T> - 1) / kLanes<T>;
+  const auto run = [&](int64_t group, SolveSpace<T>& space) {
+    Member<T> members[kLanes<T>];
+    const int64_t first = group * kLanes<T>;
+    const int some = static_cast<int>(std::min<int64_t>(kLanes<T>, v.x.members - first));
     for (int i = 0; i < some; i++) {
-      members[i] = {v.factors.data + member_of(v.factors, v.x, o + i) * v.factors.size,
-                    v.row_scale.data + member_of(v.row_scale, v.x, o + i) * t.n,
-                    v.rhs.data + member_of(v.rhs, v.x, o + i) * t.n, v.x.data + (o + i) * t.n};
+      members[i] = {v.factors.data + member_of(v.factors, v.x, first + i) * v.factors.size,
+                    v.row_scale.data + member_of(v.row_scale, v.x, first + i) * t.n,
+                    v.rhs.data + member_of(v.rhs, v.x, first + i) * t.n, v.x.data + (first + i) * t.n};
     }
     solve_some<T>(t, members, some, transpose, space);
+  };
+  if (groups == 1) {
+    SolveSpace<T> space;
+    return run(0, space);
   }
+  Team team = worth_sharing(groups, t.factor_size()) ? Team(pool, static_cast<int>(std::min<int64_t>(groups, Team::kMost)))
+                                                     : Team();
+  std::vector<SolveSpace<T>> spaces(team.size());
+  team.loop(groups, [&](int64_t group, int worker) { run(group, spaces[worker]); });
 }
 
-ffi::Error solve_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer off_row,
+ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuffer u_row, ffi::AnyBuffer off_row,
                       ffi::AnyBuffer l_runs, ffi::AnyBuffer blocks_buffer, ffi::AnyBuffer row_order,
                       ffi::AnyBuffer col_order_buffer, ffi::AnyBuffer factors, ffi::AnyBuffer row_scale,
                       ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, bool transpose) {
@@ -198,7 +219,7 @@ ffi::Error solve_call(ffi::AnyBuffer columns, ffi::AnyBuffer l_row, ffi::AnyBuff
       solve<T>(t,
                {view<const T>(factors, 1, "factors"), view<const RealOf<T>>(row_scale, 1, "row_scale"),
                 view<const T>(rhs, 1, "rhs"), view<T>(*x, 1, "x")},
-               transpose);
+               transpose, pool);
     });
   });
 }
@@ -212,6 +233,7 @@ extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimp
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialSolve, sparsesolve::solve_call,
                               xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
