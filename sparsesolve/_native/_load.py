@@ -48,7 +48,7 @@ def status() -> str:
     return (
         f"native CPU kernels: off, {problem}"
         if problem
-        else "native CPU kernels: active (multifrontal LU, Cholesky and LDL^T)"
+        else "native CPU kernels: active (multifrontal and simplicial LU, Cholesky and LDL^T)"
     )
 
 
