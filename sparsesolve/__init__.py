@@ -24,15 +24,17 @@ from sparsesolve.pattern import (
     detect_sparsity as detect_sparsity,
     register_sparsity_rule as register_sparsity_rule,
 )
-from sparsesolve.precond import Jacobi as Jacobi
+from sparsesolve.precond import AMG as AMG, Chebyshev as Chebyshev, Jacobi as Jacobi
 
 __all__ = [
+    "AMG",
     "CG",
     "GMRES",
     "IDR",
     "AutoSparse",
     "Banded",
     "BiCGStab",
+    "Chebyshev",
     "Jacobi",
     "Newton",
     "SparseLU",

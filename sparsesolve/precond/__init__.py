@@ -1,8 +1,10 @@
 """Preconditioners: `preconditioner(matrix)` approximates the inverse of a `SparseMatrix` as a lineax operator."""
 
+from sparsesolve.precond._amg import AMG as AMG
 from sparsesolve.precond._base import (
     AbstractApplication as AbstractApplication,
     AbstractPreconditioner as AbstractPreconditioner,
     PreconditionerOperator as PreconditionerOperator,
 )
 from sparsesolve.precond._jacobi import Jacobi as Jacobi
+from sparsesolve.precond._polynomial import Chebyshev as Chebyshev

@@ -8,10 +8,12 @@ import types
 import sparsesolve as ss
 
 PUBLIC = [
+    "AMG",
     "AutoSparse",
     "Banded",
     "BiCGStab",
     "CG",
+    "Chebyshev",
     "GMRES",
     "IDR",
     "Jacobi",
