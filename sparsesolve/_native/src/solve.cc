@@ -9,6 +9,7 @@
 // rhs (..., n). Attribute: transpose. Result: x (..., n).
 
 #include "front.h"
+#include "panel.h"
 #include "sweep.h"
 
 namespace sparsesolve {
@@ -44,12 +45,8 @@ struct Lu {
     if (!transpose) exchange<T>(b.pivots, b.k, group, y, false);
     const T* below = transpose ? b.ut : b.l;
     if (group == 1) {
-      if (transpose) {
-        solve_triangle<T, Triangle::kUpperTransposed>(team, b.k, b.d, y);
-      } else {
-        solve_triangle<T, Triangle::kLower>(team, b.k, b.d, y);
-      }
-      subtract_columns<T>(team, b.m, b.k, below, y, update, b.m);
+      const auto kernel = transpose ? solve_front<T, Triangle::kUpperTransposed> : solve_front<T, Triangle::kLower>;
+      kernel(team, b.k, b.m, b.d, below, y, update);
     } else {
       if (transpose) {
         solve_right<T, false>(group, b.k, b.d, 1, b.k, y, group);
@@ -60,16 +57,12 @@ struct Lu {
     }
   }
 
-  void backward(Team& team, const Front& f, int group, T* y, const T* border) const {
+  void backward(Team& team, const Front& f, int group, T* y, T* border) const {
     const Block b = block(f);
     const T* beside = transpose ? b.l : b.ut;
     if (group == 1) {
-      subtract_dots<T>(team, b.m, b.k, beside, border, y, b.m);
-      if (transpose) {
-        solve_triangle<T, Triangle::kLowerTransposed>(team, b.k, b.d, y);
-      } else {
-        solve_triangle<T, Triangle::kUpper>(team, b.k, b.d, y);
-      }
+      const auto kernel = transpose ? solve_front<T, Triangle::kLowerTransposed> : solve_front<T, Triangle::kUpper>;
+      kernel(team, b.k, b.m, b.d, beside, y, border);
     } else {
       subtract_product<T>(team, group, b.k, b.m, border, group, beside, 1, b.m, y, group);
       if (transpose) {

@@ -81,21 +81,51 @@ struct Sweep {
 template <class T>
 inline void prefetch(const T* block, int64_t count) {
   const char* at = reinterpret_cast<const char*>(block);
-  const int64_t bytes = std::min<int64_t>(count * sizeof(T), 2048);
+  const int64_t bytes = std::min<int64_t>(count * sizeof(T), 8192);
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
 }
 
 // rows[map[i]] += update[i] for the border rows of a child.
 template <class T>
 inline void add_update(const int32_t* map, int64_t m, int64_t rows_in_parent, int group, const T* update, T* rows) {
-  require_below(map, m, rows_in_parent, "parent_map: a row is outside the parent");
-  if (group == 1) {
-    for (int64_t i = 0; i < m; i++) rows[map[i]] += update[i];
-    return;
-  }
+  const uint32_t bound = static_cast<uint32_t>(rows_in_parent);
+  uint32_t largest = 0;
   for (int64_t i = 0; i < m; i++) {
-    T* to = rows + int64_t{map[i]} * group;
-    for (int r = 0; r < group; r++) to[r] += update[i * group + r];
+    const uint32_t at = static_cast<uint32_t>(map[i]), inside = std::min(at, bound - 1);
+    largest = std::max(largest, at);
+    T* to = rows + int64_t{inside} * group;
+    if (group == 1) {
+      *to += update[i];
+    } else {
+      for (int r = 0; r < group; r++) to[r] += update[i * group + r];
+    }
+  }
+  require(largest < bound, "parent_map: a row is outside the parent");
+}
+
+// Short copies without a jump for each length.
+template <class T>
+inline void copy_rows(const T* from, int64_t count, T* to) {
+  if constexpr (ScalarTraits<T>::is_complex) {
+    std::copy(from, from + count, to);
+  } else {
+    using S = Simd<T>;
+    for (int64_t i = 0; i < count; i += S::width) {
+      const int some = static_cast<int>(std::min<int64_t>(S::width, count - i));
+      S::store_n(to + i, S::load_n(from + i, some), some);
+    }
+  }
+}
+
+template <class T>
+inline void clear_rows(int64_t count, T* to) {
+  if constexpr (ScalarTraits<T>::is_complex) {
+    std::fill(to, to + count, T(0));
+  } else {
+    using S = Simd<T>;
+    for (int64_t i = 0; i < count; i += S::width) {
+      S::store_n(to + i, typename S::type{}, static_cast<int>(std::min<int64_t>(S::width, count - i)));
+    }
   }
 }
 
@@ -105,22 +135,27 @@ inline void go_up(Team& team, const SolveTables& t, const Front& f, const Method
                   Child&& child) {
   const int64_t k = f.pivots, m = f.border, all = k + m;
   T* pivots = y + f.first * group;
-  std::memcpy(static_cast<void*>(rows), pivots, sizeof(T) * k * group);
-  std::memset(static_cast<void*>(rows + k * group), 0, sizeof(T) * m * group);
+  copy_rows<T>(pivots, k * group, rows);
+  clear_rows<T>(m * group, rows + k * group);
   for (int32_t c = f.children - 1; c >= 0; c--) {
     const auto [g, update] = child(c);
     add_update(t.parent_map + g->border_start, g->border, all, group, update, rows);
   }
   method.forward(team, f, group, rows, rows + k * group);
-  std::memcpy(static_cast<void*>(pivots), rows, sizeof(T) * k * group);
+  copy_rows<T>(rows, k * group, pivots);
 }
 
 template <class T, class Method>
 inline void go_down(Team& team, const SolveTables& t, const Front& f, const Method& method, int group, T* y, T* rows) {
   const int32_t* border = t.border + f.border_start;
-  if (group == 1) {
-    for (int64_t i = 0; i < f.border; i++) rows[i] = y[border[i]];
-  } else {
+  if constexpr (!ScalarTraits<T>::is_complex) {
+    using S = Simd<T>;
+    for (int i = 0; group == 1 && i < f.border; i += S::width) {
+      const int some = std::min(S::width, f.border - i);
+      S::store_n(rows + i, S::gather_n(y, border + i, some), some);
+    }
+  }
+  if (ScalarTraits<T>::is_complex || group > 1) {
     for (int64_t i = 0; i < f.border; i++) {
       std::memcpy(static_cast<void*>(rows + i * group), y + int64_t{border[i]} * group, sizeof(T) * group);
     }
@@ -146,7 +181,7 @@ void subtree_up(const SolveTables& t, const Tree& tree, const Subtree& subtree, 
     go_up<T>(alone, t, f, method, group, y, rows, child);
     const int64_t size = int64_t{f.border} * group;
     const bool last = result != nullptr && s + 1 == subtree.end;
-    std::memcpy(static_cast<void*>(last ? result : stack), rows + int64_t{f.pivots} * group, sizeof(T) * size);
+    copy_rows<T>(rows + int64_t{f.pivots} * group, size, last ? result : stack);
     stack += size;
     *pending++ = static_cast<int32_t>(s);
   }
