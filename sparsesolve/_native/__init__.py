@@ -7,7 +7,15 @@ from sparsesolve._native._calls import (
     solve as solve,
     solve_symmetric as solve_symmetric,
 )
-from sparsesolve._native._load import available as available, status as status
+from sparsesolve._native._load import (
+    CSR_ROWS as CSR_ROWS,
+    DIAGONALS as DIAGONALS,
+    PADDED_ROWS as PADDED_ROWS,
+    STENCIL as STENCIL,
+    available as available,
+    require as require,
+    status as status,
+)
 from sparsesolve._native._simplicial_calls import (
     SimplicialFactors as SimplicialFactors,
     SimplicialTables as SimplicialTables,

@@ -22,6 +22,7 @@ SOURCES = (
     "simplicial_factor.cc",
     "simplicial_solve.cc",
     "simplicial_symbolic.cc",
+    "products.cc",
     "library.cc",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")

@@ -22,6 +22,8 @@ from sparsesolve._native import _build
 FACTOR, SOLVE = "sparsesolve_multifrontal_factor", "sparsesolve_multifrontal_solve"
 CHOLESKY_FACTOR, CHOLESKY_SOLVE = "sparsesolve_cholesky_factor", "sparsesolve_cholesky_solve"
 SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE = "sparsesolve_simplicial_factor", "sparsesolve_simplicial_solve"
+DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
+PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
@@ -29,6 +31,10 @@ _HANDLERS = {
     CHOLESKY_SOLVE: "SparsesolveCholeskySolve",
     SIMPLICIAL_FACTOR: "SparsesolveSimplicialFactor",
     SIMPLICIAL_SOLVE: "SparsesolveSimplicialSolve",
+    DIAGONALS: "SparsesolveDiagonals",
+    STENCIL: "SparsesolveStencil",
+    PADDED_ROWS: "SparsesolvePaddedRows",
+    CSR_ROWS: "SparsesolveCsrRows",
 }
 
 

@@ -23,8 +23,10 @@ import jax
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal, Var
 
+from sparsesolve.matrix import product_jaxpr
+
 # Wrappers without a meaning of their own. Calls with their own derivative rule (custom_jvp_call, ...) stay closed.
-_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "sparse_product"})
 # Parameter equations that only widen a value: recomputed inside a piece rather than stored at full size.
 _WIDENING = frozenset({"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "expand_dims", "neg", "copy"})
 
@@ -198,6 +200,12 @@ def _rebuild(jaxpr: Jaxpr, invars: Sequence[Var], outvars: Sequence[Any], eqns: 
     return jaxpr.replace(constvars=[], invars=list(invars), outvars=list(outvars), eqns=list(eqns), debug_info=names)
 
 
+def _called(eqn: JaxprEqn) -> ClosedJaxpr:
+    if eqn.primitive.name == "sparse_product":
+        return product_jaxpr(eqn)
+    return eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
+
+
 def _inline(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
     """Evaluates a jaxpr, entering calls to `jit`; traced, this gives the flat program."""
     jaxpr = closed.jaxpr
@@ -209,7 +217,7 @@ def _inline(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
     for eqn in jaxpr.eqns:
         if eqn.primitive.name in _CALLS:
-            results = _inline(eqn.params.get("jaxpr") or eqn.params["call_jaxpr"], [read(v) for v in eqn.invars])
+            results = _inline(_called(eqn), [read(v) for v in eqn.invars])
             values.update(zip(eqn.outvars, results, strict=True))
             continue
         invars = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, Literal)))

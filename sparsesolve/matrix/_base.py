@@ -2,29 +2,26 @@
 
 A product `y = A v` runs in two steps. `arrange` gathers the CSR values into the order the product wants (padded
 diagonals, padded rows); it is linear in the values and worth doing once when many products follow. `multiply` is the
-product itself. Layouts are static and hashable; their index tables are host arrays kept beside them in a `Product`.
+product itself. Layouts are static and hashable; their index tables are host arrays kept beside them in a `Product`
+(see `_prepared`). A layout may also have a kernel compiled for the CPU (see `_primitive`).
 """
 
 from __future__ import annotations
 
 import abc
-import dataclasses
-import functools
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Inexact
-
-Tables = tuple[np.ndarray, ...]
 
 
 class AbstractLayout(abc.ABC):
     """One way to store values for products. Static: hashable by content, no arrays inside."""
 
     name: str
+    shape: tuple[int, int]  # of the matrix: length of the product, length of the vector
 
     @abc.abstractmethod
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
@@ -34,53 +31,23 @@ class AbstractLayout(abc.ABC):
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         """`A v`, or `A V` for a block of columns, bilinear in `arranged` and `v`."""
 
+    @abc.abstractmethod
+    def nested(self, leaves: Sequence[Array]) -> Any:
+        """The arranged values from their leaves."""
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Product:
-    """A layout together with its index tables: the plan of all products with one pattern."""
+    def transposed(self) -> AbstractLayout | None:
+        """The layout of `A^T` on the same tables and the same arranged values, if there is one."""
+        return None
 
-    layout: AbstractLayout
-    tables: Tables
+    @abc.abstractmethod
+    def has_kernel(self) -> bool:
+        """Whether there is a compiled kernel."""
 
-    @functools.cached_property
-    def _device_tables(self) -> tuple[Array, ...]:
-        with jax.ensure_compile_time_eval():
-            return tuple(jnp.asarray(table) for table in self.tables)
-
-    def _tables_for(self, *values: Any) -> Any:
-        # Constants of an outer trace cost XLA 0.3 s a million indices when compiling, so outside a trace the tables
-        # are arguments of a jitted function and already lie on the device. Inside a trace host arrays are safer:
-        # they carry no device and no sharding.
-        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
-        # The barrier keeps XLA from computing all positions while compiling.
-        return jax.lax.optimization_barrier(self.tables) if traced and self.tables else self._device_tables
-
-    def arrange(self, data: Inexact[Array, " nnz"]) -> Any:
-        """The values in the order of the layout, for many `multiply` calls."""
-        return _arrange(self.layout, self._tables_for(data), data)
-
-    def multiply(self, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        """The product with arranged values."""
-        return _multiply(self.layout, self._tables_for(arranged, v), arranged, v)
-
-    def __call__(self, data: Inexact[Array, " nnz"], v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        """`A v` from CSR values."""
-        return _arrange_multiply(self.layout, self._tables_for(data, v), data, v)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _arrange(layout: AbstractLayout, tables: Any, data: Array) -> Any:
-    return layout.arrange(tables, data)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _multiply(layout: AbstractLayout, tables: Any, arranged: Any, v: Array) -> Array:
-    return layout.multiply(tables, arranged, v)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _arrange_multiply(layout: AbstractLayout, tables: Any, data: Array, v: Array) -> Array:
-    return layout.multiply(tables, layout.arrange(tables, data), v)
+    @abc.abstractmethod
+    def kernel(
+        self, tables: Any, values: Sequence[Array], v: Inexact[Array, "members n k"]
+    ) -> Inexact[Array, "members m k"]:
+        """The product by the compiled kernel; `values`, the leaves, have a leading axis of length 1 or `members`."""
 
 
 def gather(data: Inexact[Array, " nnz"], positions: Any) -> Inexact[Array, ...]:

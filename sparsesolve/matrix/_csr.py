@@ -10,6 +10,7 @@ architectures", HiPEAC 2010, doi:10.1007/978-3-642-11515-8_10.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather, gather_rows, past_the_end
+from sparsesolve.matrix import _native_product
+from sparsesolve.matrix._base import AbstractLayout, gather, gather_rows, past_the_end
 from sparsesolve.matrix._ell import multiply_padded_rows, padded_columns, sort_data
+from sparsesolve.matrix._prepared import Product
 from sparsesolve.pattern import SparsityPattern
 
 _UNROLLED_WIDTH = 12
@@ -29,16 +32,17 @@ class BucketedRowsLayout(AbstractLayout):
     """Padded blocks of rows.
 
     Tables: starts of the rows of each bucket, stops, columns `(w, rows)`,
-    or `(rows, w)` for long rows; then where each row's result is; then, for
-    a transposed product, the order that sorts the data by rows of the transpose.
+    or `(rows, w)` for long rows; then where each row's result is, and the other way round which row each result
+    belongs to; then, for a transposed product, the order that sorts the data by rows of the transpose.
     """
 
+    shape: tuple[int, int]
     widths: tuple[int, ...]
     name = "CSR"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
         count = len(self.widths)
-        data = sort_data(data, list(tables[3 * count + 1 :]))
+        data = sort_data(data, list(tables[3 * count + 2 :]))
         return tuple(
             (gather_rows if width <= _UNROLLED_WIDTH else _gather_block)(data, starts, stops, width)
             for starts, stops, width in zip(tables[:count], tables[count : 2 * count], self.widths, strict=True)
@@ -54,6 +58,23 @@ class BucketedRowsLayout(AbstractLayout):
             (1, *v.shape[1:]), jnp.result_type(v, *jax.tree.leaves(arranged))
         )  # read by rows without entries
         return jnp.concatenate([*blocks, empty]).at[tables[3 * count]].get(mode="promise_in_bounds")
+
+    def nested(self, leaves: Sequence[Array]) -> Any:
+        remaining = iter(leaves)
+        return tuple(
+            tuple(next(remaining) for _ in range(width)) if width <= _UNROLLED_WIDTH else next(remaining)
+            for width in self.widths
+        )
+
+    def has_kernel(self) -> bool:
+        return len(self.widths) > 0
+
+    def kernel(
+        self, tables: Any, values: Sequence[Array], v: Inexact[Array, "members n k"]
+    ) -> Inexact[Array, "members m k"]:
+        count = len(self.widths)
+        columns, places = tables[2 * count : 3 * count], tables[3 * count + 1]
+        return _native_product.padded_rows(columns, places, values, v, self.shape[0], self.widths, _UNROLLED_WIDTH)
 
 
 def _gather_block(data: Array, starts: Any, stops: Any, width: int) -> Array:
@@ -84,12 +105,12 @@ def bucketed_rows_product(pattern: SparsityPattern, order: np.ndarray | None) ->
     widths = [int(w) for w in np.unique(rounded) if w > 0]
     members = [np.flatnonzero(rounded == width) for width in widths]
     result = np.full(lengths.size, np.count_nonzero(lengths), np.int32)
+    grouped = np.concatenate([np.zeros(0, np.int64), *members]).astype(np.int32)
     if members:
-        grouped = np.concatenate(members)
         result[grouped] = np.arange(grouped.size, dtype=np.int32)
     starts = [pattern.indptr[rows] for rows in members]
     stops = [pattern.indptr[rows + 1] for rows in members]
     blocks = [padded_columns(pattern.indices, *block) for block in zip(starts, stops, widths, strict=True)]
     columns = [block if width <= _UNROLLED_WIDTH else block.T for block, width in zip(blocks, widths, strict=True)]
-    tables = (*starts, *stops, *columns, result, *([] if order is None else [order]))
-    return Product(BucketedRowsLayout(tuple(widths)), tables)
+    tables = (*starts, *stops, *columns, result, grouped, *([] if order is None else [order]))
+    return Product(BucketedRowsLayout(pattern.shape, tuple(widths)), tables)

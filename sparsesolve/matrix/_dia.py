@@ -12,6 +12,7 @@ entries. Reference: Saad, "Iterative Methods for Sparse Linear Systems" (2003), 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather, past_the_end, scale_rows
+from sparsesolve.matrix import _native_product
+from sparsesolve.matrix._base import AbstractLayout, gather, past_the_end, scale_rows
+from sparsesolve.matrix._prepared import Product
 from sparsesolve.pattern import SparsityPattern
 
 # Each diagonal is unrolled into the graph; more of them compile slowly and rows are long enough for other layouts.
@@ -29,7 +32,7 @@ _MAX_FILL = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class DiagonalLayout(AbstractLayout):
-    """Values by diagonals, one vector of row length each; for a transposed product, of column length.
+    """Values by diagonals, each a vector with one number a row, also for the transposed product.
 
     Tables: start of each row in the data `(m,)`; kind of each row `(m,)`, rows with the same set of diagonals being
     of one kind; and the rank of each diagonal within each kind of row `(kinds, D)`, -1 where it is not stored. No
@@ -42,17 +45,8 @@ class DiagonalLayout(AbstractLayout):
     name = "DIA"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
-        by_rows = self._by_rows(tables, data)
-        if not self.transpose:
-            return by_rows
-        m, n = self.shape
-        # Gathers that run down the columns would read D distant places for each of them: 5 times slower for D = 27.
-        by_rows = jax.lax.optimization_barrier(by_rows)
-        return tuple(pad_block(v, o, n - o - m) for v, o in zip(by_rows, self.offsets, strict=True))
-
-    def _by_rows(self, tables: Any, data: Array) -> tuple[Array, ...]:
         if not tables:  # CSR order is already row by row
-            block = data.reshape(self.shape[0], len(self.offsets))
+            block = data.reshape(self.shape[self.transpose], len(self.offsets))
             return tuple(block[:, d] for d in range(len(self.offsets)))
         starts, kinds, ranks = tables
         missing = past_the_end(data.shape[0], starts.shape)
@@ -60,12 +54,28 @@ class DiagonalLayout(AbstractLayout):
         return tuple(gather(data, jnp.where(rank < 0, missing, starts + rank)) for rank in rank_of_rows)
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
-        sign = -1 if self.transpose else 1
-        m, n = self.shape[::sign]
+        m, n = self.shape
         product = jnp.zeros((m, *v.shape[1:]), jnp.result_type(v, *arranged))
         for values, offset in zip(arranged, self.offsets, strict=True):
-            product += scale_rows(values, pad_block(v, -sign * offset, m + sign * offset - n))
+            if self.transpose:
+                product += pad_block(scale_rows(values, v), offset, m - offset - n)
+            else:
+                product += scale_rows(values, pad_block(v, -offset, m + offset - n))
         return product
+
+    def nested(self, leaves: Sequence[Array]) -> Any:
+        return tuple(leaves)
+
+    def transposed(self) -> DiagonalLayout:
+        return dataclasses.replace(self, shape=self.shape[::-1], transpose=not self.transpose)
+
+    def has_kernel(self) -> bool:
+        return True
+
+    def kernel(
+        self, tables: Any, values: Sequence[Array], v: Inexact[Array, "members n k"]
+    ) -> Inexact[Array, "members m k"]:
+        return _native_product.diagonals(values, v, self.shape[0], self.offsets, self.transpose)
 
 
 def pad_block(block: Array, low: int, high: int) -> Array:
@@ -74,14 +84,14 @@ def pad_block(block: Array, low: int, high: int) -> Array:
     return jax.lax.pad(block, jnp.zeros((), block.dtype), widths)
 
 
-def diagonal_product(pattern: SparsityPattern, *, transpose: bool = False) -> Product | None:
+def diagonal_product(pattern: SparsityPattern) -> Product | None:
     """The DIA plan of a pattern, or `None` when padding would cost more than it saves."""
     m, n = pattern.shape
     offset = pattern.indices - pattern.rows
     stored = np.flatnonzero(np.bincount(offset + m, minlength=m + n)) - m
     if pattern.nnz == 0 or stored.size > _MAX_DIAGONALS or stored.size * m > _MAX_FILL * pattern.nnz:
         return None
-    layout = DiagonalLayout(pattern.shape, tuple(int(o) for o in stored), transpose)
+    layout = DiagonalLayout(pattern.shape, tuple(int(o) for o in stored))
     if stored.size * m == pattern.nnz:
         return Product(layout, ())
     which = np.zeros(m + n, np.int32)

@@ -13,13 +13,16 @@ SC'09, doi:10.1145/1654059.1654078.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout, Product, gather_rows, scale_rows
+from sparsesolve.matrix import _native_product
+from sparsesolve.matrix._base import AbstractLayout, gather_rows, scale_rows
+from sparsesolve.matrix._prepared import Product
 from sparsesolve.pattern import SparsityPattern
 
 _MAX_WIDTH = 64
@@ -34,6 +37,7 @@ class PaddedRowsLayout(AbstractLayout):
     order `(nnz,)` that sorts the data by rows of the transpose.
     """
 
+    shape: tuple[int, int]
     width: int
     name = "ELL"
 
@@ -43,6 +47,17 @@ class PaddedRowsLayout(AbstractLayout):
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, "n ..."]) -> Inexact[Array, "m ..."]:
         return multiply_padded_rows(tables[2], arranged, v)
+
+    def nested(self, leaves: Sequence[Array]) -> Any:
+        return tuple(leaves)
+
+    def has_kernel(self) -> bool:
+        return True
+
+    def kernel(
+        self, tables: Any, values: Sequence[Array], v: Inexact[Array, "members n k"]
+    ) -> Inexact[Array, "members m k"]:
+        return _native_product.padded_rows([tables[2]], None, values, v, self.shape[0], (self.width,), _MAX_WIDTH)
 
 
 def sort_data(data: Inexact[Array, " nnz"], order: list[Any]) -> Inexact[Array, " nnz"]:
@@ -76,4 +91,5 @@ def padded_rows_product(pattern: SparsityPattern, order: np.ndarray | None) -> P
         return None
     starts, stops = pattern.indptr[:-1], pattern.indptr[1:]
     columns = padded_columns(pattern.indices, starts, stops, width)
-    return Product(PaddedRowsLayout(width), (starts, stops, columns, *([] if order is None else [order])))
+    layout = PaddedRowsLayout(pattern.shape, width)
+    return Product(layout, (starts, stops, columns, *([] if order is None else [order])))

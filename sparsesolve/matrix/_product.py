@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import Product
+from sparsesolve.matrix import _native_product
 from sparsesolve.matrix._csr import bucketed_rows_product
-from sparsesolve.matrix._dia import diagonal_product
+from sparsesolve.matrix._dia import DiagonalLayout, diagonal_product
 from sparsesolve.matrix._ell import padded_rows_product
 from sparsesolve.matrix._plans import cached_plan
+from sparsesolve.matrix._prepared import Product
+from sparsesolve.matrix._stored import stored_product
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -22,8 +24,11 @@ def product_plan(pattern: SparsityPattern, *, transpose: bool = False) -> Produc
 
 
 def _choose(pattern: SparsityPattern, transpose: bool) -> Product:
-    diagonals = diagonal_product(pattern, transpose=transpose)
-    if diagonals is not None:
+    if transpose:
+        forward = product_plan(pattern)
+        if isinstance(forward.layout, DiagonalLayout):
+            return forward.transposed()
+    elif (diagonals := diagonal_product(pattern)) is not None:
         return diagonals
     rows = pattern.T if transpose else pattern
     order = pattern.transpose_order if transpose else None
@@ -40,4 +45,7 @@ def matvec(
     `plan = product_plan(pattern)`, `arranged = plan.arrange(data)` once, and `plan.multiply(arranged, v)`: the
     gather of the values into the layout costs several products.
     """
-    return product_plan(pattern, transpose=transpose)(data, v)
+    if not _native_product.usable():
+        return product_plan(pattern, transpose=transpose)(data, v)
+    plan = cached_plan(pattern, "single product", lambda: stored_product(pattern, product_plan(pattern)))
+    return (plan.transposed() if transpose else plan).multiply(data, v)
