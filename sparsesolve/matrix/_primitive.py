@@ -110,7 +110,7 @@ def _jvp(primals: Any, tangents: Any, *, layout: AbstractLayout, count: int) -> 
     terms = [] if isinstance(moved_v, ad.Zero) else [_bind(layout, [moved_v, *numbers[1:]], tables)]
     if not all(isinstance(t, ad.Zero) for t in moved):
         terms.append(_bind(layout, [numbers[0], *map(ad.instantiate_zeros, moved)], tables))
-    return out, functools.reduce(jnp.add, terms) if terms else ad.Zero.from_primal_value(out)
+    return out, functools.reduce(jnp.add, terms) if terms else ad.Zero(jax.typeof(out))
 
 
 def _transpose(ct: Any, *operands: Any, layout: AbstractLayout, count: int) -> list[Any]:

@@ -85,7 +85,7 @@ class StoredRowsLayout(AbstractLayout):
         return leaves[0]
 
     def transposed(self) -> StoredRowsLayout:
-        return StoredRowsLayout(self.shape[::-1], not self.transpose)
+        return StoredRowsLayout((self.shape[1], self.shape[0]), not self.transpose)
 
     def has_kernel(self) -> bool:
         return True
