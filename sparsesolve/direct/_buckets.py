@@ -26,12 +26,14 @@ _MAX_SIZES = 160
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """A class of fronts of padded shape: `k` pivots, `m` border unknowns, `batch` fronts a chunk."""
+    """A class of fronts of padded shape: `k` pivots, `m` border unknowns, `batch` fronts a chunk; `sides` off-diagonal
+    blocks are stored, two of an LU and one of a symmetric factorization."""
 
     k: int
     m: int
     batch: int
     leaf: bool
+    sides: int = 2
 
     @property
     def size(self) -> int:
@@ -40,7 +42,7 @@ class Bucket:
     @property
     def entries(self) -> int:
         """Factor entries of one chunk."""
-        return self.batch * (self.k * self.k + 2 * self.k * self.m)
+        return self.batch * self.k * (self.k + self.sides * self.m)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class Schedule:
                     yield level, c, q, self.chunks[c][q]
 
 
-def schedule(fronts: Fronts, max_classes: int = 10) -> Schedule:
+def schedule(fronts: Fronts, max_classes: int = 10, sides: int = 2) -> Schedule:
     """Sorts fronts into classes and classes into chunks, level by level from the leaves."""
     k, m = fronts.pivots, fronts.border_sizes
     is_leaf = fronts.height == 0
@@ -81,10 +83,10 @@ def schedule(fronts: Fronts, max_classes: int = 10) -> Schedule:
         label, sizes = _size_classes(k[members], m[members], leaf, limit, _CLASS_TIME)
         bucket_of[members] = label + len(shapes)
         shapes.extend((int(kk), int(mm), leaf) for kk, mm in sizes)
-    return _chunk(fronts, shapes, bucket_of)
+    return _chunk(fronts, shapes, bucket_of, sides)
 
 
-def _chunk(fronts: Fronts, shapes: list[tuple[int, int, bool]], bucket_of: np.ndarray) -> Schedule:
+def _chunk(fronts: Fronts, shapes: list[tuple[int, int, bool]], bucket_of: np.ndarray, sides: int) -> Schedule:
     num_levels = int(fronts.height.max()) + 1
     children = np.bincount(fronts.parent[fronts.parent >= 0], minlength=fronts.parent.size)
     buckets, chunks = [], []
@@ -100,7 +102,7 @@ def _chunk(fronts: Fronts, shapes: list[tuple[int, int, bool]], bucket_of: np.nd
             levels[level, c, 0] = len(mine)
             mine.extend(members[start : min(start + batch, stop)] for start in range(stop - count, stop, batch))
             levels[level, c, 1] = len(mine)
-        buckets.append(Bucket(k, m, batch, leaf))
+        buckets.append(Bucket(k, m, batch, leaf, sides))
         chunks.append(tuple(mine))
     return Schedule(tuple(buckets), tuple(chunks), levels, bucket_of)
 

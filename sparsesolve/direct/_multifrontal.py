@@ -30,28 +30,28 @@ from sparsesolve.direct._buckets import Bucket
 from sparsesolve.direct._tables import BucketTables, Sizes, Tables
 
 
-def _dot(a: Array, b: Array) -> Array:
+def dot(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
-def _matvec(a: Array, x: Array) -> Array:
+def matvec(a: Array, x: Array) -> Array:
     return jnp.einsum("bij,bj->bi", a, x, precision=lax.Precision.HIGHEST)
 
 
-def _matvec_transposed(a: Array, x: Array) -> Array:
+def matvec_transposed(a: Array, x: Array) -> Array:
     return jnp.einsum("bij,bi->bj", a, x, precision=lax.Precision.HIGHEST)
 
 
-def _at(table: Array, q: Array) -> Array:
+def at(table: Array, q: Array) -> Array:
     return lax.dynamic_index_in_dim(table, q, keepdims=False)
 
 
-def _over_chunks(levels: Array, num_buckets: int, body: Any, state: Any, *, reverse: bool = False) -> Any:
+def over_chunks(levels: Array, num_buckets: int, body: Any, state: Any, *, reverse: bool = False) -> Any:
     """Runs `body(bucket number, chunk, state)` over the chunks of all levels, leaves to root or back."""
     num_levels = levels.shape[0]
 
     def level(i: Array, state: Any) -> Any:
-        bounds = _at(levels, num_levels - 1 - i if reverse else i)
+        bounds = at(levels, num_levels - 1 - i if reverse else i)
         for c in range(num_buckets):
             state = lax.fori_loop(bounds[c, 0], bounds[c, 1], functools.partial(body, c), state)
         return state
@@ -59,25 +59,25 @@ def _over_chunks(levels: Array, num_buckets: int, body: Any, state: Any, *, reve
     return lax.fori_loop(0, num_levels, level, state)
 
 
-def _assemble(pool: Array, values: Array, bucket: Bucket, tables: BucketTables, q: Array) -> Array:
+def assemble(pool: Array, values: Array, bucket: Bucket, tables: BucketTables, q: Array) -> Array:
     """The fronts of one chunk, `(batch, size, size)`: what the children added, and the matrix entries."""
     size = bucket.batch * bucket.size**2
     if bucket.leaf:
         front = jnp.zeros(size, values.dtype)
     else:
         front = lax.dynamic_slice_in_dim(pool, tables.pool_start[q], size)
-    entries = values[_at(tables.entry_source, q)]
-    front = _add_at(front, _at(tables.entry_target, q), entries)
+    entries = values[at(tables.entry_source, q)]
+    front = add_at(front, at(tables.entry_target, q), entries)
     return front.reshape(bucket.batch, bucket.size, bucket.size)
 
 
 def _extend_add(pool: Array, schur: Array, tables: BucketTables, q: Array) -> Array:
     """Adds Schur complements to the parents' fronts; rows and columns without a place there are dropped."""
-    row, col = _at(tables.parent_row, q), _at(tables.parent_col, q)
-    return _add_at(pool, (row[..., :, None] + col[..., None, :]).reshape(-1), schur.reshape(-1))
+    row, col = at(tables.parent_row, q), at(tables.parent_col, q)
+    return add_at(pool, (row[..., :, None] + col[..., None, :]).reshape(-1), schur.reshape(-1))
 
 
-def _add_at(array: Array, index: Array, updates: Array) -> Array:
+def add_at(array: Array, index: Array, updates: Array) -> Array:
     """`array.at[index].add(updates)` for flat arrays, out-of-range indices dropped, without index wrapping."""
     numbers = lax.ScatterDimensionNumbers((), (0,), (0,))
     mode = lax.GatherScatterMode.FILL_OR_DROP
@@ -95,14 +95,14 @@ def factorize(
         factors, pool = state
         bucket, mine = buckets[c], tables.buckets[c]
         k = bucket.k
-        front = _assemble(pool, values, bucket, mine, q)
+        front = assemble(pool, values, bucket, mine, q)
         inverse = block_inverse(front[:, :k, :k], tiny)
         parts = [inverse.reshape(-1)]
         if bucket.m:
             lower = front[:, k:, :k]
-            upper = _dot(inverse, front[:, :k, k:])
+            upper = dot(inverse, front[:, :k, k:])
             parts += [upper.reshape(-1), lower.reshape(-1)]
-            pool = _extend_add(pool, front[:, k:, k:] - _dot(lower, upper), mine, q)
+            pool = _extend_add(pool, front[:, k:, k:] - dot(lower, upper), mine, q)
             if not bucket.leaf:  # Leave the place clean for the next front. Only after the addition, which depends on
                 # the front's values: XLA then knows that they have been read, and needs no copy of the pool.
                 clean = jnp.zeros(front.size, pool.dtype)
@@ -110,7 +110,7 @@ def factorize(
         return lax.dynamic_update_slice_in_dim(factors, jnp.concatenate(parts), mine.factor_start[q], 0), pool
 
     state = (jnp.zeros(sizes.factor, data.dtype), jnp.zeros(sizes.pool, data.dtype))
-    return _over_chunks(tables.levels, len(buckets), body, state)[0]
+    return over_chunks(tables.levels, len(buckets), body, state)[0]
 
 
 def _blocks(factors: Array, bucket: Bucket, start: Array) -> tuple[Array, Array, Array]:
@@ -140,11 +140,11 @@ def solve(
         inverse, upper, lower = _blocks(factors, bucket, mine.factor_start[q])
         z = lax.dynamic_slice_in_dim(y, start, bucket.batch * bucket.k).reshape(bucket.batch, bucket.k)
         if not transpose:
-            z = _matvec(inverse, z)
+            z = matvec(inverse, z)
             y = lax.dynamic_update_slice_in_dim(y, z.reshape(-1), start, 0)
         if bucket.m:
-            update = _matvec_transposed(upper, z) if transpose else _matvec(lower, z)
-            y = _add_at(y, _at(mine.border_slot, q).reshape(-1), -update.reshape(-1))
+            update = matvec_transposed(upper, z) if transpose else matvec(lower, z)
+            y = add_at(y, at(mine.border_slot, q).reshape(-1), -update.reshape(-1))
         return y
 
     def backward(c: int, q: Array, x: Array) -> Array:
@@ -153,14 +153,14 @@ def solve(
         inverse, upper, lower = _blocks(factors, bucket, mine.factor_start[q])
         z = lax.dynamic_slice_in_dim(x, start, bucket.batch * bucket.k).reshape(bucket.batch, bucket.k)
         if bucket.m:
-            border = x[_at(mine.border_slot, q)]
-            z = z - (_matvec_transposed(lower, border) if transpose else _matvec(upper, border))
+            border = x[at(mine.border_slot, q)]
+            z = z - (matvec_transposed(lower, border) if transpose else matvec(upper, border))
         if transpose:
-            z = _matvec_transposed(inverse, z)
+            z = matvec_transposed(inverse, z)
         return lax.dynamic_update_slice_in_dim(x, z.reshape(-1), start, 0)
 
     num = len(buckets)
-    slotted = _over_chunks(tables.levels, num, forward, slotted)
+    slotted = over_chunks(tables.levels, num, forward, slotted)
     slotted = slotted.at[-1].set(0)  # padded border rows read zero
-    slotted = _over_chunks(tables.levels, num, backward, slotted, reverse=True)
+    slotted = over_chunks(tables.levels, num, backward, slotted, reverse=True)
     return slotted[give]

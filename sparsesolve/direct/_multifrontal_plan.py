@@ -21,7 +21,7 @@ from sparsesolve.direct._cost import front_flops, front_time
 from sparsesolve.direct._fronts import analyze
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._scaling import equilibrate, line_tables, on_device, pivot_threshold
-from sparsesolve.direct._tables import ABSENT, build_tables
+from sparsesolve.direct._tables import ABSENT, Sizes, build_tables
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -48,7 +48,6 @@ class MultifrontalPlan(AbstractDirectPlan):
     kind = "multifrontal"
 
     def __init__(self, pattern: SparsityPattern, matching: np.ndarray, order: np.ndarray | None = None):
-        n = pattern.shape[0]
         self.pattern = pattern
         self.choices = (matching.tobytes(), None if order is None else order.tobytes())
         graph = _ordering.matched_adjacency(pattern, matching)
@@ -63,12 +62,7 @@ class MultifrontalPlan(AbstractDirectPlan):
         tables, self.sizes = build_tables(
             fronts, plan, pattern.rows, pattern.indices, matching[fronts.order], fronts.order
         )
-        check_fits(8 * (self.sizes.factor + self.sizes.pool), "padded factors", pattern)
-        if max(self.sizes.factor, 4 * self.sizes.pool) >= 4 * ABSENT:
-            raise ValueError(
-                f"The factors of this {n} x {n} matrix need {self.sizes.factor} entries and {self.sizes.pool} entries "
-                "of working space, more than 32-bit indices reach. Use an iterative solver with a preconditioner."
-            )
+        check_indices(pattern, self.sizes)
         self.buckets = plan.buckets
         self.matching, self.order = matching, fronts.order
         self._host_tables = (tables, line_tables(pattern))
@@ -89,6 +83,17 @@ class MultifrontalPlan(AbstractDirectPlan):
             before, after = after, before
         x = _multifrontal.solve(self.buckets, self.sizes, self.tables[0], factors.blocks, rhs * before, transpose)
         return x * after
+
+
+def check_indices(pattern: SparsityPattern, sizes: Sizes) -> None:
+    """Refuses working arrays that do not fit in memory, or whose entries cannot be numbered with 32 bits."""
+    n = pattern.shape[0]
+    check_fits(8 * (sizes.factor + sizes.pool), "padded factors", pattern)
+    if max(sizes.factor, 4 * sizes.pool) >= 4 * ABSENT:
+        raise ValueError(
+            f"The factors of this {n} x {n} matrix need {sizes.factor} entries and {sizes.pool} entries "
+            "of working space, more than 32-bit indices reach. Use an iterative solver with a preconditioner."
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

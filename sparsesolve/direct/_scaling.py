@@ -61,6 +61,28 @@ def equilibrate(
     return data * (row_scale[tables.rows] * col_scale[tables.cols]), row_scale, col_scale
 
 
+def equilibrate_symmetric(
+    rows: Int[Array, " nnz"],
+    cols: Int[Array, " nnz"],
+    diagonal: Int[Array, " n"],
+    data: Inexact[Array, " nnz"],
+    definite: bool,
+) -> Real[Array, " n"]:
+    """Scales `S` of `S A S`, traced: by the diagonal, which bounds the rest of a definite matrix, or in three sweeps by
+    the largest entry of each row. `diagonal` says where its entries are, `nnz` where there is none."""
+    size = jnp.abs(data)
+    size = jnp.where(jnp.isfinite(size), size, jnp.zeros_like(size))
+    scale = jnp.ones(diagonal.shape, size.dtype)
+    for _ in range(1 if definite else 3):
+        if definite:
+            largest = jnp.append(size, 0)[diagonal]
+        else:
+            largest = jnp.zeros_like(scale).at[rows].max(size * scale[cols], indices_are_sorted=True) * scale
+        _, exponent = jnp.frexp(jnp.where(largest > 0, largest, jnp.ones_like(largest)))
+        scale = scale * jnp.ldexp(jnp.ones_like(largest), -(exponent >> 1))
+    return scale
+
+
 def _scale_of(size: Real[Array, " nnz"], line: Int[Array, " nnz"], n: int) -> Real[Array, " n"]:
     largest = jnp.zeros(n, size.dtype).at[line].max(size, indices_are_sorted=True, mode="promise_in_bounds")
     _, exponent = jnp.frexp(jnp.where(largest > 0, largest, jnp.ones_like(largest)))
