@@ -15,6 +15,7 @@ from sparsesolve.linear import (
     AutoSparse as AutoSparse,
     Banded as Banded,
     BiCGStab as BiCGStab,
+    SparseCholesky as SparseCholesky,
     SparseLU as SparseLU,
 )
 from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
@@ -37,6 +38,7 @@ __all__ = [
     "Chebyshev",
     "Jacobi",
     "Newton",
+    "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",
     "SparseMatrix",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Inexact
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Inexact
 
 from sparsesolve.pattern import SparsityPattern
 
@@ -26,7 +27,7 @@ class AbstractDirectPlan(abc.ABC):
     """
 
     pattern: SparsityPattern
-    kind: str  # "diagonal", "tridiagonal", "banded", "dense", "block diagonal", "multifrontal", "simplicial"
+    kind: str  # diagonal, tridiagonal, banded, dense, block diagonal, multifrontal, simplicial, cholesky or ldlt
     nnz_factor: int  # stored entries of all factors together
     flops: float  # multiply-adds of one factorization, times two
     time: float = 0.0  # estimated nanoseconds of a factorization with a solve, where it was asked for
@@ -41,6 +42,16 @@ class AbstractDirectPlan(abc.ABC):
     @abc.abstractmethod
     def solve(self, factors: Any, rhs: Inexact[Array, " n"], *, transpose: bool = False) -> Inexact[Array, " n"]:
         """`A x = rhs`, or `A^T x = rhs`, from the factors of `factor`. Linear in `rhs`."""
+
+    def sound(self, factors: Any) -> Bool[Array, ""]:
+        """Whether the matrix turned out to be what the plan was made for (positive definite, say)."""
+        del factors
+        return jnp.asarray(True)
+
+    def statistics(self, factors: Any) -> dict[str, Array]:
+        """What the numeric factorization learnt about the matrix."""
+        del factors
+        return {}
 
     def describe(self) -> str:
         """One line for people: kind, size, fill, operations, memory in double precision."""

@@ -11,12 +11,15 @@ from sparsesolve.direct import _ordering
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._block_diagonal import BlockDiagonalPlan
+from sparsesolve.direct._cholesky_plan import CholeskyPlan
 from sparsesolve.direct._dense import DensePlan
 from sparsesolve.direct._diagonal import DiagonalPlan
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
+from sparsesolve.direct._native_cholesky import NativeCholeskyPlan
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
 from sparsesolve.direct._simplicial import SimplicialPlan
+from sparsesolve.direct._symmetric import Symmetry
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 from sparsesolve.pattern import SparsityPattern
 
@@ -92,6 +95,12 @@ _BUILDERS: dict[str, Builder] = {
     "dense": _dense,
 }
 METHODS = (*_BUILDERS, "multifrontal", "simplicial")
+
+
+def symmetric_builder(native: bool, symmetry: Symmetry, hollow: np.ndarray) -> Builder:
+    """What makes a plan that factorizes one triangle; `hollow` are unknowns without a usable diagonal entry."""
+    plan = NativeCholeskyPlan if native else CholeskyPlan
+    return lambda pattern, matching: plan(pattern, symmetry, hollow)
 
 
 def builder(method: str, native: bool) -> Builder:

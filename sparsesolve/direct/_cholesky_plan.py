@@ -27,7 +27,7 @@ class CholeskyFactors(NamedTuple):
 
     blocks: Inexact[Array, " factor"]
     scale: Real[Array, " n"]
-    found: Int[Array, "2"]
+    found: Int[Array, 2]
 
 
 class CholeskyPlan(AbstractSymmetricPlan):
@@ -83,7 +83,7 @@ class CholeskyPlan(AbstractSymmetricPlan):
         x = solve_symmetric(self.buckets, self.sizes, self.tables[0], factors.blocks, scaled, self.hermitian)
         return factors.scale * (jnp.conj(x) if conjugated else x)
 
-    def found(self, factors: CholeskyFactors) -> Int[Array, "2"]:
+    def found(self, factors: CholeskyFactors) -> Int[Array, 2]:
         return factors.found
 
 

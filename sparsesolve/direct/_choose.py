@@ -16,7 +16,7 @@ import numpy as np
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan, Alternative
 from sparsesolve.direct._block_diagonal import BlockDiagonalPlan, component_sizes
-from sparsesolve.direct._builders import block_width, builder, narrowest
+from sparsesolve.direct._builders import Builder, block_width, builder, narrowest
 from sparsesolve.direct._cost import (
     banded_time,
     block_diagonal_time,
@@ -53,7 +53,9 @@ class Candidate(NamedTuple):
     build: Callable[[], AbstractDirectPlan] | None
 
 
-def choose(pattern: SparsityPattern, matching: np.ndarray, native: bool, pivot: bool = False) -> AbstractDirectPlan:
+def choose(
+    pattern: SparsityPattern, matching: np.ndarray, native: bool, pivot: bool = False, general: Builder | None = None
+) -> AbstractDirectPlan:
     """The plan of least estimated time.
 
     Args:
@@ -61,14 +63,16 @@ def choose(pattern: SparsityPattern, matching: np.ndarray, native: bool, pivot: 
         matching: `(n,)` row to put at each diagonal position.
         native: whether the multifrontal method may use compiled code.
         pivot: whether sample values showed that elimination without pivoting fails.
+        general: makes the plan for matrices without a special structure; multifrontal LU if not given.
     """
+    general = builder("multifrontal", native) if general is None else general
     found = _structures(pattern, matching, pivot)
     best = min(found, key=lambda candidate: candidate.time)
     if best.time > multifrontal_at_least(pattern.shape[0], native):
-        plan = builder("multifrontal", native)(pattern, matching)
+        plan = general(pattern, matching)
         time = multifrontal_time(plan.time, native)
         found.append(Candidate(plan.kind, time, f"{plan.nnz_factor} factor entries", lambda: plan))
-        if native:
+        if native and plan.kind != "ldlt":  # which needs pivots of two
             found.append(_simplicial(pattern, matching, plan))
         best = min(found, key=lambda candidate: candidate.time)
     else:

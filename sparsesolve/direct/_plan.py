@@ -7,7 +7,7 @@ in the planned order, without any pivoting, loses accuracy.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Inexact
@@ -15,9 +15,10 @@ from jaxtyping import Inexact
 from sparsesolve import _native
 from sparsesolve._cache import BoundedCache
 from sparsesolve.direct._base import AbstractDirectPlan
-from sparsesolve.direct._builders import METHODS, builder
+from sparsesolve.direct._builders import METHODS, builder, symmetric_builder
 from sparsesolve.direct._choose import choose
 from sparsesolve.direct._matching import product_matching, structural_matching
+from sparsesolve.direct._symmetric import Symmetry, require_symmetric
 from sparsesolve.direct._trial import needs_matching
 from sparsesolve.pattern import SparsityPattern
 
@@ -33,6 +34,7 @@ def plan_direct(
     method: Method = "auto",
     sample: Inexact[np.ndarray, " nnz"] | None = None,
     backend: Backend = "auto",
+    symmetry: Symmetry | None = None,
 ) -> AbstractDirectPlan:
     """Prepares a direct factorization of matrices with this pattern.
 
@@ -43,13 +45,16 @@ def plan_direct(
             the diagonal would be too small; without them it trusts the diagonal where it is stored.
         backend: of the multifrontal method: `"native"`, compiled code on the CPU; `"portable"`, plain JAX for any
             device; `"auto"`, native where it is installed and JAX's default device is a CPU.
+        symmetry: `"positive"` or `"negative"` for definite Hermitian matrices (Cholesky), `"symmetric"` for `A = A^T`
+            and `"hermitian"` for `A = A^H` (LDL^T): the multifrontal method then factorizes one triangle.
 
     Returns:
         The plan, from a cache of the last 64 where possible.
 
     Raises:
         ValueError: the pattern is not square, is structurally singular (names rows and columns), does not have the
-            form that `method` needs, or needs more memory than there is; or `backend="native"` is not available.
+            form that `method` or `symmetry` needs, or needs more memory than there is; or `backend="native"` is not
+            available.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np
@@ -63,6 +68,8 @@ def plan_direct(
     """
     _check_request(pattern, method, sample)
     native = _use_native(backend)
+    if symmetry is not None:
+        return _plan_symmetric(pattern, method, native, symmetry, sample)
     key = (pattern, method, native, None)
     plan = _plans.get(key, lambda: _build(pattern, method, native, structural_matching(pattern)))
     if sample is None or not needs_matching(plan, np.asarray(sample)):
@@ -72,6 +79,26 @@ def plan_direct(
         return plan
     key = (pattern, method, native, matching.tobytes())
     return _plans.get(key, lambda: _build(pattern, method, native, matching, pivot=True))
+
+
+def _plan_symmetric(
+    pattern: SparsityPattern, method: str, native: bool, symmetry: Symmetry, sample: Any
+) -> AbstractDirectPlan:
+    """The plan for matrices of a symmetry: special structures where they are cheaper, one triangle otherwise."""
+    sample = None if sample is None else np.asarray(sample)
+    hollow = require_symmetric(pattern, symmetry, sample)
+    key = (pattern, method, native, symmetry, hollow.tobytes())
+    general = symmetric_builder(native, symmetry, hollow)
+
+    def build() -> AbstractDirectPlan:
+        matching = structural_matching(pattern)
+        if method == "multifrontal":
+            return general(pattern, matching)
+        if method != "auto":
+            return builder(method, native)(pattern, matching)
+        return choose(pattern, matching, native, hollow.size > 0, general)
+
+    return _plans.get(key, build)
 
 
 def _check_request(pattern: SparsityPattern, method: str, sample: np.ndarray | None) -> None:

@@ -79,20 +79,30 @@ class AbstractSymmetricPlan(AbstractDirectPlan):
         return numbers | {"num_negative_pivots": negative}
 
 
-def require_symmetric(pattern: SparsityPattern) -> None:
-    """Refuses a pattern that differs from its transpose.
+def require_symmetric(pattern: SparsityPattern, symmetry: str, sample: np.ndarray | None = None) -> np.ndarray:
+    """Unknowns that cannot be pivots before others, `hollow_diagonal`; none where the matrix is definite.
 
     Raises:
-        ValueError: names an entry that has no partner.
+        ValueError: the symmetry is none of those known, or the pattern cannot belong to such a matrix.
     """
-    if is_symmetric(pattern):
-        return
-    alone = int(np.flatnonzero(pattern.T.positions(pattern.rows, pattern.indices) < 0)[0])
-    i, j = int(pattern.rows[alone]), int(pattern.indices[alone])
-    raise ValueError(
-        f"A symmetric factorization needs a symmetric pattern, but entry ({i}, {j}) is stored and ({j}, {i}) is not; "
-        "give both triangles of the matrix (zeros may be stored), or use SparseLU for an unsymmetric matrix."
-    )
+    if symmetry not in SYMMETRIES:
+        raise ValueError(f"Unknown symmetry {symmetry!r}; write one of {', '.join(SYMMETRIES)}, or None.")
+    if not is_symmetric(pattern):
+        alone = int(np.flatnonzero(pattern.positions(pattern.indices, pattern.rows) < 0)[0])
+        i, j = int(pattern.rows[alone]), int(pattern.indices[alone])
+        raise ValueError(
+            f"A symmetric factorization needs a symmetric pattern, but entry ({i}, {j}) is stored and ({j}, {i}) is "
+            "not; give both triangles of the matrix (zeros may be stored), or use SparseLU for an unsymmetric matrix."
+        )
+    if symmetry in ("symmetric", "hermitian"):
+        return hollow_diagonal(pattern, sample)
+    missing = np.flatnonzero(pattern.diagonal_positions < 0)
+    if missing.size:
+        raise ValueError(
+            f"A {symmetry} definite matrix has a full diagonal, but entry ({missing[0]}, {missing[0]}) is not stored; "
+            "write symmetry='symmetric', or tag the operator with lx.symmetric_tag."
+        )
+    return missing
 
 
 def is_symmetric(pattern: SparsityPattern) -> bool:

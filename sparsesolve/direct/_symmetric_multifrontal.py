@@ -1,13 +1,13 @@
 """Numeric factorization of one triangle in plain JAX: loops over chunks of equal fronts, as `_multifrontal`. Traced.
 
-Only lower triangles of fronts are collected. Eliminating the pivots `1` of a front `F = [[F11, .], [L, F22]]` leaves the
-lower triangle of `S = F22 - L (F11^-1 L^H)` for its parent. Stored are `F11^-1` and `L`, half of an LU's blocks:
+Only lower triangles of fronts are collected. Eliminating the pivots `1` of a front `F = [[F11, .], [L, F22]]` leaves
+the lower triangle of `S = F22 - L (F11^-1 L^H)` for its parent. Stored are `F11^-1` and `L`, half of an LU's blocks:
 
     z = t1,  u = t2 - L F11^-1 z     leaves to root,     x1 = F11^-1 (z - L^H x2)     root to leaves,
 
-with `L^T` for `L^H` where the matrix is symmetric and not Hermitian. Pivot blocks of definite matrices are factorized by
-Cholesky; where that fails, shifted by `tiny`, as rounding makes of a semidefinite block; and where that fails too, the
-block counts as not definite and the identity stands in. Indefinite blocks are inverted by `block_inverse`.
+with `L^T` for `L^H` where the matrix is symmetric and not Hermitian. Pivot blocks of definite matrices are factorized
+by Cholesky; where that fails, shifted by `tiny`, which mends a semidefinite block; and where that fails too, the block
+counts as not definite and the identity stands in. Indefinite blocks are inverted by `block_inverse`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _from_cholesky(lower: Array, ok: Array) -> Array:
     return dot(jnp.swapaxes(jnp.conj(half), 1, 2), half)
 
 
-def definite_inverse(blocks: Inexact[Array, "batch k k"], tiny: Real[Array, ""]) -> tuple[Array, Int[Array, "2"]]:
+def definite_inverse(blocks: Inexact[Array, "batch k k"], tiny: Real[Array, ""]) -> tuple[Array, Int[Array, 2]]:
     """Inverses of Hermitian blocks, and how many were not definite, how many semidefinite to rounding."""
 
     def attempt(shift: Any) -> tuple[Array, Array]:
@@ -78,7 +78,7 @@ def factorize_symmetric(
     tiny: Real[Array, ""],
     definite: bool,
     hermitian: bool,
-) -> tuple[Inexact[Array, " factor"], Int[Array, "2"]]:
+) -> tuple[Inexact[Array, " factor"], Int[Array, 2]]:
     """All factors in one flat array, chunk after chunk: inverse pivot blocks and `L`; and what was found."""
     values = jnp.concatenate([data, jnp.ones(1, data.dtype)])
 

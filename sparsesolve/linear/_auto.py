@@ -9,13 +9,15 @@ import equinox as eqx
 from sparsesolve.direct import AbstractDirectPlan
 from sparsesolve.direct._plan import Method
 from sparsesolve.linear._base import AbstractDirectSolver
+from sparsesolve.linear._symmetry import Use
 
 
 class AutoSparse(AbstractDirectSolver):
     """Sparse direct solution of any square lineax operator; the method follows from the sparsity pattern.
 
     Diagonal, block-diagonal, tridiagonal and banded matrices, tiny dense ones, and everything else by a
-    multifrontal LU. `AutoSparse().explain(pattern)` prints the choice with its cost.
+    multifrontal LU, or Cholesky or LDL^T where lineax tags say that the operator is definite or symmetric.
+    `AutoSparse().explain(pattern)` prints the choice with its cost.
 
     Give it to `lx.linear_solve`, to optimistix (`optx.Newton(..., linear_solver=AutoSparse())`), or to diffrax
     (`dfx.VeryChord(..., linear_solver=AutoSparse())`): the pattern of their Jacobians is detected, the columns are
@@ -41,3 +43,4 @@ class AutoSparse(AbstractDirectSolver):
     max_refinements: int = eqx.field(default=3, static=True)
     plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
     method: ClassVar[Method] = "auto"
+    use_symmetry: ClassVar[Use] = "where tagged"

@@ -9,6 +9,7 @@ import equinox as eqx
 from sparsesolve.direct import AbstractDirectPlan
 from sparsesolve.direct._plan import Method
 from sparsesolve.linear._base import AbstractDirectSolver
+from sparsesolve.linear._symmetry import Use
 
 
 class Banded(AbstractDirectSolver):
@@ -34,3 +35,4 @@ class Banded(AbstractDirectSolver):
     max_refinements: int = eqx.field(default=3, static=True)
     plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
     method: ClassVar[Method] = "banded"
+    use_symmetry: ClassVar[Use] = "never"

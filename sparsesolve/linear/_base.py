@@ -22,7 +22,9 @@ from jaxtyping import Array, Bool, Inexact, PyTree
 from sparsesolve._tree import Structure
 from sparsesolve.direct import AbstractDirectPlan, plan_direct, solve_refined
 from sparsesolve.direct._plan import Method
+from sparsesolve.direct._symmetric import Symmetry
 from sparsesolve.linear._entries import probe, sparse_entries
+from sparsesolve.linear._symmetry import Use, usable_symmetry
 from sparsesolve.matrix import SparseLinearOperator
 from sparsesolve.pattern import SparsityPattern
 
@@ -52,13 +54,20 @@ class DirectState(eqx.Module):
 
 
 class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
-    """Base of `AutoSparse`, `SparseLU` and `Banded`: they differ in which plan they ask for."""
+    """Base of `AutoSparse`, `SparseLU`, `SparseCholesky` and `Banded`: they differ in which plan they ask for."""
 
     plan: eqx.AbstractVar[AbstractDirectPlan | None]
     max_refinements: eqx.AbstractVar[int]
     method: eqx.AbstractClassVar[Method]
+    use_symmetry: eqx.AbstractClassVar[Use]
 
-    def prepare(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> Any:
+    def prepare(
+        self,
+        pattern: SparsityPattern,
+        sample: Inexact[Array, " nnz"] | None = None,
+        *,
+        symmetry: Symmetry | None = None,
+    ) -> Any:
         """The same solver with the plan for one pattern pinned.
 
         Operators are then read on this pattern and nothing is detected; an operator with an entry outside it is
@@ -67,17 +76,34 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         Args:
             pattern: square; `detect_sparsity(fn, y, args)` gives one.
             sample: concrete values in CSR order, by which pivots are matched and the plan is chosen.
+            symmetry: `"positive"` or `"negative"` (definite and Hermitian), `"symmetric"` (`A = A^T`) or `"hermitian"`,
+                for `AutoSparse` and `SparseCholesky`. `None`: not known, and positive for `SparseCholesky`.
 
         Raises:
-            ValueError: if the pattern is not square, or no choice of values makes it nonsingular.
+            ValueError: if the pattern is not square, no choice of values makes it nonsingular, or it does not have the
+                symmetry.
         """
-        _require_square(type(self).__name__, pattern.shape)
-        plan = plan_direct(pattern, method=self.method, sample=None if sample is None else np.asarray(sample))
+        name = type(self).__name__
+        _require_square(name, pattern.shape)
+        if symmetry is not None and self.use_symmetry == "never":
+            raise ValueError(
+                f"{name} makes no use of symmetry={symmetry!r}; write AutoSparse() or SparseCholesky() instead."
+            )
+        if symmetry is None and self.use_symmetry == "always":
+            symmetry = "positive"
+        values = None if sample is None else np.asarray(sample)
+        plan = plan_direct(pattern, method=self.method, sample=values, symmetry=symmetry)
         return dataclasses.replace(self, plan=plan)
 
-    def explain(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> None:
+    def explain(
+        self,
+        pattern: SparsityPattern,
+        sample: Inexact[Array, " nnz"] | None = None,
+        *,
+        symmetry: Symmetry | None = None,
+    ) -> None:
         """Prints what would be done with matrices of this pattern: kind, fill, flops, memory and why."""
-        print(self.prepare(pattern, sample).plan.describe())
+        print(self.prepare(pattern, sample, symmetry=symmetry).plan.describe())
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> DirectState:
         """Reads the entries of the operator and factorizes them."""
@@ -85,7 +111,10 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         _require_square(type(self).__name__, (operator.out_size(), operator.in_size()))
         pinned = None if self.plan is None else self.plan.pattern
         matrix = sparse_entries(operator, pinned)
-        plan = plan_direct(matrix.pattern, method=self.method) if self.plan is None else self.plan
+        plan = self.plan
+        if plan is None:
+            symmetry = usable_symmetry(operator, matrix.pattern, self.use_symmetry)
+            plan = plan_direct(matrix.pattern, method=self.method, symmetry=symmetry)
         if plan.pattern != matrix.pattern:
             matrix = matrix.on_pattern(plan.pattern)
         declared = pinned is not None and not isinstance(operator, SparseLinearOperator)
@@ -116,13 +145,16 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
             max_refinements=self.max_refinements,
         )
         solution = source.unravel(jnp.conj(x) if state.conjugated else x)
-        result = lx.RESULTS.where(info.converged & state.agrees, lx.RESULTS.successful, lx.RESULTS.singular)
+        fine = info.converged & state.agrees
+        if self.use_symmetry == "always":  # who asks for definiteness is told; otherwise the residual decides
+            fine = fine & state.plan.sound(state.factors)
+        result = lx.RESULTS.where(fine, lx.RESULTS.successful, lx.RESULTS.singular)
         stats = {
             "num_refinements": info.num_refinements,
             "backward_error": info.backward_error,
             "nnz": state.plan.pattern.nnz,
             "nnz_factor": state.plan.nnz_factor,
-        }
+        } | state.plan.statistics(state.factors)
         return solution, result, stats
 
     def transpose(self, state: DirectState, options: dict[str, Any]) -> tuple[DirectState, dict[str, Any]]:

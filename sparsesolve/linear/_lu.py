@@ -9,6 +9,7 @@ import equinox as eqx
 from sparsesolve.direct import AbstractDirectPlan
 from sparsesolve.direct._plan import Method
 from sparsesolve.linear._base import AbstractDirectSolver
+from sparsesolve.linear._symmetry import Use
 
 
 class SparseLU(AbstractDirectSolver):
@@ -33,3 +34,4 @@ class SparseLU(AbstractDirectSolver):
     max_refinements: int = eqx.field(default=3, static=True)
     plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
     method: ClassVar[Method] = "multifrontal"
+    use_symmetry: ClassVar[Use] = "never"

@@ -18,6 +18,7 @@ PUBLIC = [
     "IDR",
     "Jacobi",
     "Newton",
+    "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",
     "SparseMatrix",
