@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #include "scalar.h"
 
@@ -138,24 +139,88 @@ Aligned<V> allocate_aligned(int64_t count) {
   return Aligned<V>(static_cast<V*>(memory));
 }
 
-// to[e] = the e-th numbers of all members.
+// A square tile of numbers, rows to columns: W rows of W lanes, exchanged in blocks of 1, 2, 4, ...
+template <class R, int W>
+inline void transpose_tile(typename RealLanes<R, W>::type* rows) {
+#if defined(__GNUC__) && !defined(__clang__)
+  using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
+  typedef Bits Index __attribute__((vector_size(W * sizeof(R))));
+#pragma GCC unroll 4
+  for (int block = 1; block < W; block *= 2) {
+    Index first, second;
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) {
+      first[i] = (i & block) ? W + i - block : i;
+      second[i] = (i & block) ? W + i : i + block;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) {
+      if (i & block) continue;
+      const auto a = rows[i], b = rows[i + block];
+      rows[i] = __builtin_shuffle(a, b, first);
+      rows[i + block] = __builtin_shuffle(a, b, second);
+    }
+  }
+#else
+  for (int i = 0; i < W; i++) {
+    for (int j = 0; j < i; j++) {
+      const R x = rows[i][j];
+      rows[i][j] = rows[j][i];
+      rows[j][i] = x;
+    }
+  }
+#endif
+}
+
+// to[e] = the e-th numbers of all members. A complex number is two real ones: its parts lie side by side here as there.
 template <class L>
 void interleave(int64_t count, const typename L::Scalar* const* members, typename L::Value* to) {
+  using R = RealOf<typename L::Scalar>;
   constexpr int W = L::kWidth;
-  for (int64_t e = 0; e < count; e++) {
-    for (int l = 0; l < W; l++) L::set(to[e], l, members[l][e]);
+  using Row = typename RealLanes<R, W>::type;
+  const int64_t numbers = count * static_cast<int64_t>(sizeof(typename L::Scalar) / sizeof(R));
+  Row* out = reinterpret_cast<Row*>(to);
+  const R* in[W];
+  for (int l = 0; l < W; l++) in[l] = reinterpret_cast<const R*>(members[l]);
+  int64_t e = 0;
+  for (; e + W <= numbers; e += W) {
+    Row tile[W];
+#pragma GCC unroll 16
+    for (int l = 0; l < W; l++) std::memcpy(&tile[l], in[l] + e, sizeof(Row));
+    transpose_tile<R, W>(tile);
+#pragma GCC unroll 16
+    for (int l = 0; l < W; l++) out[e + l] = tile[l];
+  }
+  for (; e < numbers; e++) {
+    for (int l = 0; l < W; l++) out[e][l] = in[l][e];
   }
 }
 
 // The reverse, for the first `some` members.
 template <class L>
 void deinterleave(int64_t count, const typename L::Value* from, int some, typename L::Scalar* const* members) {
-  constexpr int64_t kTile = 64;  // entries at a time: a tile stays in the nearest cache
-  for (int64_t first = 0; first < count; first += kTile) {
-    const int64_t last = std::min(count, first + kTile);
-    for (int l = 0; l < some; l++) {
-      for (int64_t e = first; e < last; e++) members[l][e] = L::get(from[e], l);
+  using R = RealOf<typename L::Scalar>;
+  constexpr int W = L::kWidth;
+  using Row = typename RealLanes<R, W>::type;
+  const int64_t numbers = count * static_cast<int64_t>(sizeof(typename L::Scalar) / sizeof(R));
+  const Row* in = reinterpret_cast<const Row*>(from);
+  R* out[W];
+  for (int l = 0; l < some; l++) out[l] = reinterpret_cast<R*>(members[l]);
+  int64_t e = 0;
+  for (; e + W <= numbers; e += W) {
+    Row tile[W];
+#pragma GCC unroll 16
+    for (int l = 0; l < W; l++) tile[l] = in[e + l];
+    transpose_tile<R, W>(tile);
+    if (some == W) {
+#pragma GCC unroll 16
+      for (int l = 0; l < W; l++) std::memcpy(out[l] + e, &tile[l], sizeof(Row));
+    } else {
+      for (int l = 0; l < some; l++) std::memcpy(out[l] + e, &tile[l], sizeof(Row));
     }
+  }
+  for (; e < numbers; e++) {
+    for (int l = 0; l < some; l++) out[l][e] = in[e][l];
   }
 }
 

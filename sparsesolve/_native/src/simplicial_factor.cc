@@ -20,21 +20,30 @@
 namespace sparsesolve {
 namespace {
 
-// 2^-e by the bits of x = f 2^e, f in [1/2, 1): `scale_of` without library calls. One for zero.
-template <class R>
-inline R fast_scale(R largest) {
+// 2^-e by the bits of x = f 2^e, f in [1/2, 1): `scale_of` without library calls, for a number or for lanes. One for
+// zero.
+template <class R, class V>
+inline V fast_scale(V largest) {
   using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
   constexpr int kMantissa = std::numeric_limits<R>::digits - 1;
   constexpr Bits kBias = std::numeric_limits<R>::max_exponent - 1;
   constexpr Bits kLimit = -(std::numeric_limits<R>::min_exponent - 1) / 2;
-  if (!(largest > 0)) return R(1);
-  Bits bits;
-  std::memcpy(&bits, &largest, sizeof(R));
-  const Bits exponent = std::clamp<Bits>((bits >> kMantissa) - (kBias - 1), -kLimit, kLimit);
-  const Bits scale = (kBias - exponent) << kMantissa;
-  R out;
-  std::memcpy(&out, &scale, sizeof(R));
-  return out;
+  if constexpr (std::is_same_v<R, V>) {
+    if (!(largest > 0)) return R(1);
+    Bits bits;
+    std::memcpy(&bits, &largest, sizeof(R));
+    const Bits exponent = std::clamp<Bits>((bits >> kMantissa) - (kBias - 1), -kLimit, kLimit);
+    const Bits scale = (kBias - exponent) << kMantissa;
+    R out;
+    std::memcpy(&out, &scale, sizeof(R));
+    return out;
+  } else {
+    typedef Bits Lane __attribute__((vector_size(sizeof(V))));
+    Lane exponent = ((Lane)largest >> kMantissa) - (kBias - 1);
+    exponent = exponent < -kLimit ? exponent - exponent - kLimit : exponent;
+    exponent = exponent > kLimit ? exponent - exponent + kLimit : exponent;
+    return largest > 0 ? (V)((kBias - exponent) << kMantissa) : largest - largest + R(1);
+  }
 }
 
 // The larger of two sizes; infinite values and NaN do not count. By their bits, which sort like the numbers: no branch.
@@ -61,14 +70,16 @@ inline V larger_lanes(V most, V size) {
   }
 }
 
-// Scales of the rows of one matrix, by places.
-template <class T>
-void scale_rows(const Simplicial& t, const T* data, RealOf<T>* scale) {
-  using R = RealOf<T>;
+// Scales of the rows, by places.
+template <class L>
+void scale_rows(const Simplicial& t, const typename L::Value* data, typename L::Size* scale) {
+  using R = RealOf<typename L::Scalar>;
   for (int64_t p = 0; p < t.n; p++) {
     const int64_t row = t.row_order[p];
-    R most = 0;
-    for (int32_t e = t.indptr[row]; e < t.indptr[row + 1]; e++) most = larger<R>(most, magnitude(data[e]));
+    typename L::Size most{};
+    for (int32_t e = t.indptr[row]; e < t.indptr[row + 1]; e++) {
+      most = larger_lanes<R>(most, typename L::Size(L::magnitude(data[e])));
+    }
     scale[p] = fast_scale<R>(most);
   }
 }
@@ -154,7 +165,7 @@ void factor_one(const Simplicial& t, int64_t b, const Members<T>& all, T* x) {
   const T* data = all.data + b * t.indptr[t.n];
   T* factors = all.factors + b * t.factor_size();
   RealOf<T>* scale = all.row_scale + b * t.n;
-  scale_rows<T>(t, data, scale);
+  scale_rows<Lanes<T, 1>>(t, data, scale);
   if (t.runs()) {
     factor_columns<Lanes<T, 1>, true>(t, data, scale, x, factors);
   } else {
@@ -181,19 +192,21 @@ void factor_group(const Simplicial& t, int64_t b, int some, const Members<typena
                   const GroupSpace<L>& space) {
   using T = typename L::Scalar;
   const int64_t nnz = t.indptr[t.n];
+  using R = RealOf<T>;
   const T* data[L::kWidth];
   T* factors[L::kWidth];
+  R* scale[L::kWidth];
   for (int l = 0; l < L::kWidth; l++) {
     const int64_t member = b + std::min(l, some - 1);
     data[l] = all.data + member * nnz;
     factors[l] = all.factors + member * t.factor_size();
-    RealOf<T>* scale = all.row_scale + member * t.n;
-    if (l < some) scale_rows<T>(t, data[l], scale);
-    for (int64_t p = 0; p < t.n; p++) L::set_size(space.scale[p], l, scale[p]);
+    scale[l] = all.row_scale + member * t.n;
   }
   interleave<L>(nnz, data, space.data.get());
+  scale_rows<L>(t, space.data.get(), space.scale.get());
   factor_columns<L, false>(t, space.data.get(), space.scale.get(), space.x.get(), space.factors.get());
   deinterleave<L>(t.factor_size(), space.factors.get(), some, factors);
+  deinterleave<Lanes<R, L::kWidth>>(t.n, space.scale.get(), some, scale);
 }
 
 // Working space of a thread, made when it is first needed.

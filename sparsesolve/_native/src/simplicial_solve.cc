@@ -98,77 +98,84 @@ struct Member {
   T* x;
 };
 
+// Right-hand sides in elimination order; `b` and `scale` hold them as they come.
 template <class L>
-void gather(const Simplicial& t, const Member<typename L::Scalar>* members, bool transpose, typename L::Value* y) {
-  for (int l = 0; l < L::kWidth; l++) {
-    const auto& m = members[l];
-    for (int64_t p = 0; p < t.n; p++) {
-      L::set(y[p], l, transpose ? m.rhs[t.col_order[p]] : m.rhs[t.row_order[p]] * m.scale[p]);
-    }
+void gather(const Simplicial& t, bool transpose, const typename L::Value* b, const typename L::Size* scale,
+            typename L::Value* y) {
+  if (transpose) {
+    for (int64_t p = 0; p < t.n; p++) y[p] = b[t.col_order[p]];
+  } else {
+    for (int64_t p = 0; p < t.n; p++) y[p] = L::scaled(b[t.row_order[p]], scale[p]);
   }
 }
 
 template <class L>
-void scatter(const Simplicial& t, const Member<typename L::Scalar>* members, int some, bool transpose,
-             const typename L::Value* y) {
-  for (int l = 0; l < some; l++) {
-    const auto& m = members[l];
-    for (int64_t p = 0; p < t.n; p++) {
-      const auto value = L::get(y[p], l);
-      if (transpose) {
-        m.x[t.row_order[p]] = value * m.scale[p];
-      } else {
-        m.x[t.col_order[p]] = value;
-      }
-    }
+void scatter(const Simplicial& t, bool transpose, const typename L::Value* y, const typename L::Size* scale,
+             typename L::Value* x) {
+  if (transpose) {
+    for (int64_t p = 0; p < t.n; p++) x[t.row_order[p]] = L::scaled(y[p], scale[p]);
+  } else {
+    for (int64_t p = 0; p < t.n; p++) x[t.col_order[p]] = y[p];
   }
 }
 
+// Working space of a thread, made when it is first needed.
 template <class T>
 struct SolveSpace {
   using L = Lanes<T, kLanes<T>>;
   Aligned<T> one;
-  Aligned<typename L::Value> y, factors;
+  Aligned<typename L::Value> y, b, factors;
+  Aligned<typename L::Size> scale;
 };
 
-// One after the other.
 template <class T>
-void solve_ones(const Simplicial& t, const Member<T>* members, int some, bool transpose, T* y) {
+void solve_one(const Simplicial& t, const Member<T>& m, bool transpose, T* y) {
   using One = Lanes<T, 1>;
-  for (int i = 0; i < some; i++) {
-    gather<One>(t, members + i, transpose, y);
-    if (t.runs()) {
-      solve_group<One, true>(t, members[i].factors, transpose, y);
-    } else {
-      solve_group<One, false>(t, members[i].factors, transpose, y);
-    }
-    scatter<One>(t, members + i, 1, transpose, y);
+  gather<One>(t, transpose, m.rhs, m.scale, y);
+  if (t.runs()) {
+    solve_group<One, true>(t, m.factors, transpose, y);
+  } else {
+    solve_group<One, false>(t, m.factors, transpose, y);
   }
+  scatter<One>(t, transpose, y, m.scale, m.x);
 }
 
 // `some` solves side by side; `members` has kLanes places.
 template <class T>
 void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpose, SolveSpace<T>& space) {
-  using L = Lanes<T, kLanes<T>>;
-  if (some < kLanes<T> / 2) {
+  constexpr int W = kLanes<T>;
+  using L = Lanes<T, W>;
+  if (some < W / 2) {
     if (!space.one) space.one = allocate_aligned<T>(t.n);
-    return solve_ones<T>(t, members, some, transpose, space.one.get());
+    for (int i = 0; i < some; i++) solve_one<T>(t, members[i], transpose, space.one.get());
+    return;
   }
-  if (!space.y) space.y = allocate_aligned<typename L::Value>(t.n);
-  for (int l = some; l < kLanes<T>; l++) members[l] = members[some - 1];
+  if (!space.y) {
+    space.y = allocate_aligned<typename L::Value>(t.n);
+    space.b = allocate_aligned<typename L::Value>(t.n);
+    space.scale = allocate_aligned<typename L::Size>(t.n);
+  }
+  const T *factors[W], *rhs[W];
+  const RealOf<T>* scale[W];
+  T* x[W];
   bool shared = true;
-  for (int l = 1; l < some; l++) shared &= members[l].factors == members[0].factors;
-  gather<L>(t, members, transpose, space.y.get());
+  for (int l = 0; l < W; l++) {
+    const Member<T>& m = members[std::min(l, some - 1)];
+    factors[l] = m.factors, rhs[l] = m.rhs, scale[l] = m.scale, x[l] = m.x;
+    shared &= m.factors == members[0].factors;
+  }
+  interleave<L>(t.n, rhs, space.b.get());
+  interleave<Lanes<RealOf<T>, W>>(t.n, scale, space.scale.get());
+  gather<L>(t, transpose, space.b.get(), space.scale.get(), space.y.get());
   if (shared) {
-    solve_group<L, false>(t, members[0].factors, transpose, space.y.get());
+    solve_group<L, false>(t, factors[0], transpose, space.y.get());
   } else {
     if (!space.factors) space.factors = allocate_aligned<typename L::Value>(t.factor_size());
-    const T* factors[kLanes<T>];
-    for (int l = 0; l < kLanes<T>; l++) factors[l] = members[l].factors;
     interleave<L>(t.factor_size(), factors, space.factors.get());
     solve_group<L, false, typename L::Value>(t, space.factors.get(), transpose, space.y.get());
   }
-  scatter<L>(t, members, some, transpose, space.y.get());
+  scatter<L>(t, transpose, space.y.get(), space.scale.get(), space.b.get());
+  deinterleave<L>(t.n, space.b.get(), some, x);
 }
 
 template <class T>
