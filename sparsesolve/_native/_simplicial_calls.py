@@ -22,7 +22,7 @@ class SimplicialFactors(NamedTuple):
 class SimplicialTables(NamedTuple):
     """The plan as the kernels read it; int32. `src/simplicial.h` defines them."""
 
-    columns: np.ndarray  # (n + 1, 6) starts in l_row, u_row, in_source, off_source, l_runs; length of the chain
+    columns: np.ndarray  # (n + 1, 7) starts in five tables, chain, columns computed together
     l_row: np.ndarray
     u_row: np.ndarray
     in_source: np.ndarray

@@ -101,7 +101,8 @@ def build_simplicial_tables(
     structure = _structure(in_start, row[inside])
     chain = _chains(structure, found.block)
     run_start, runs = _runs(structure)
-    starts = (structure.l_start, structure.u_start, in_start, off_start, run_start, np.append(chain, 0))
+    sizes = (np.append(chain, 1), np.append(_together(structure), 1))
+    starts = (structure.l_start, structure.u_start, in_start, off_start, run_start, *sizes)
     blocks = _starts(found.block, int(found.block.max(initial=-1)) + 1)
     tables = (
         np.stack(starts, axis=1),
@@ -135,23 +136,44 @@ def _starts(line: np.ndarray, count: int) -> np.ndarray:
 def _chains(structure: _native.LUStructure, block: np.ndarray) -> np.ndarray:
     """For each column of `L` how many columns from it on each have the structure of the next one plus its pivot."""
     start, row = structure.l_start, structure.l_row
-    n = start.size - 1
     length = np.diff(start)
-    chain = np.ones(n, np.int64)
-    if n < 2:
-        return chain
-    candidate = (length[:-1] == length[1:] + 1) & (block[:-1] == block[1:])
-    candidate[candidate] = row[start[:-2][candidate]] == np.flatnonzero(candidate) + 1
-    # Labels that tell structures apart: the sum of random 64-bit numbers of the rows; then an exact comparison.
-    label = np.random.default_rng(0).integers(1, 2**63, n, dtype=np.uint64)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(label[row], dtype=np.uint64)])
-    hashes = sums[start[1:]] - sums[start[:-1]]
-    follows = candidate & (hashes[:-1] == hashes[1:] + label[1:])
-    for k in np.flatnonzero(follows).tolist():
-        follows[k] = np.array_equal(row[start[k] + 1 : start[k + 1]], row[start[k + 1] : start[k + 2]])
-    for k in np.flatnonzero(follows)[::-1].tolist():
+    follows = (length[:-1] == length[1:] + 1) & (block[:-1] == block[1:])
+    columns = np.flatnonzero(follows)
+    columns = columns[row[start[columns]] == columns + 1]
+    columns = columns[_equal(row, start[columns] + 1, start[columns + 1], length[columns + 1])]
+    chain = np.ones(length.size, np.int64)
+    for k in columns[::-1].tolist():
         chain[k] = chain[k + 1] + 1
     return chain
+
+
+def _together(structure: _native.LUStructure) -> np.ndarray:
+    """How many columns are computed at once: 4, 2 or 1 columns from `k` on, of which each has in `U` the rows of the
+    one before it and that one's pivot."""
+    start, row = structure.u_start, structure.u_row
+    length = np.diff(start)
+    columns = np.flatnonzero(length[1:] == length[:-1] + 1)
+    columns = columns[row[start[columns + 2] - 1] == columns]
+    columns = columns[_equal(row, start[columns], start[columns + 1], length[columns])]
+    follows = np.zeros(length.size, bool)
+    follows[columns] = True  # column k + 1 follows k
+    together, k = [1] * length.size, 0
+    follows = follows.tolist()
+    while k < len(together):
+        run = 1
+        while run < 4 and follows[k + run - 1]:
+            run += 1
+        together[k] = run = 2 if run == 3 else run
+        k += run
+    return np.array(together, np.int64)
+
+
+def _equal(row: np.ndarray, first: np.ndarray, second: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Whether the stretches of `row` from `first` and from `second` on, of the lengths given, are the same."""
+    owner = np.repeat(np.arange(length.size), length)
+    offset = np.arange(owner.size) - np.repeat(np.cumsum(length) - length, length)
+    differs = row[first[owner] + offset] != row[second[owner] + offset]
+    return np.bincount(owner[differs], minlength=length.size) == 0
 
 
 def _runs(structure: _native.LUStructure) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 //
 //   x[row] <- x[row] - sum_s u_s L(row, j + s)    for the rows that columns j .. j + S - 1 of a chain share
 //
-// The columns of a chain end alike, so that one pass over the rows serves up to four of them. Where rows come in runs a
-// single matrix goes through them by whole registers.
+// The columns of a chain end alike, so that one pass over the rows serves up to four of them, and up to four vectors x
+// that need the same columns. Where rows come in runs a single matrix goes through them by whole registers.
 
 #ifndef SPARSESOLVE_COLUMN_UPDATE_H_
 #define SPARSESOLVE_COLUMN_UPDATE_H_
@@ -26,40 +26,64 @@ inline typename L::Value spread(const F& x) {
   }
 }
 
+// Targets of an update: G vectors x, and where the entries at the pivots go (to[g] of each).
+template <class V, int G>
+struct Targets {
+  V* x[G];
+  V* to[G];
+};
+
 // One run of rows for real numbers and a single matrix. l[s] points to the entries of column s in this run.
-template <class T, int S>
-inline void update_run(int length, T* __restrict x, const T* const* l, const T* u) {
+template <class T, int S, int G>
+inline void update_run(int length, int64_t row, const Targets<T, G>& targets, const T* const* l, const T (*u)[G]) {
   using V = Simd<T>;
   int i = 0;
   for (; i + V::width <= length; i += V::width) {
-    typename V::type sum = V::load(x + i);
+    typename V::type column[S];
 #pragma GCC unroll 4
-    for (int s = 0; s < S; s++) sum -= V::load(l[s] + i) * u[s];
-    V::store(x + i, sum);
+    for (int s = 0; s < S; s++) column[s] = V::load(l[s] + i);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; g++) {
+      T* x = targets.x[g] + row + i;
+      typename V::type sum = V::load(x);
+#pragma GCC unroll 4
+      for (int s = 0; s < S; s++) sum -= column[s] * u[s][g];
+      V::store(x, sum);
+    }
   }
   if (i < length) {
-    typename V::type sum = V::load_n(x + i, length - i);
+    typename V::type column[S];
 #pragma GCC unroll 4
-    for (int s = 0; s < S; s++) sum -= V::load_n(l[s] + i, length - i) * u[s];
-    V::store_n(x + i, sum, length - i);
+    for (int s = 0; s < S; s++) column[s] = V::load_n(l[s] + i, length - i);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; g++) {
+      T* x = targets.x[g] + row + i;
+      typename V::type sum = V::load_n(x, length - i);
+#pragma GCC unroll 4
+      for (int s = 0; s < S; s++) sum -= column[s] * u[s][g];
+      V::store_n(x, sum, length - i);
+    }
   }
 }
 
 // Columns j .. j + S - 1 of a chain; `to` receives the entries of x at their pivots, each after the columns before it.
 // There x is cleared, unless they stay there.
-template <class L, bool Runs, bool Clear, int S, class F>
-inline void update(const Simplicial& t, int64_t j, const F* factor, typename L::Value* x, typename L::Value* to) {
+template <class L, bool Runs, bool Clear, int S, int G, class F>
+inline void update(const Simplicial& t, int64_t j, const F* factor, const Targets<typename L::Value, G>& targets) {
   using Value = typename L::Value;
   const F* l[S];
-  Value u[S];
+  Value u[S][G];
 #pragma GCC unroll 4
   for (int s = 0; s < S; s++) {
-    Value value = x[j + s];
-#pragma GCC unroll 4
-    for (int r = 0; r < s; r++) L::subtract(value, u[r], spread<L>(l[r][s - 1 - r]));
-    u[s] = to[s] = value;
-    if (Clear) x[j + s] = L::zero();
     l[s] = factor + t.columns[j + s].l;
+#pragma GCC unroll 4
+    for (int g = 0; g < G; g++) {
+      Value value = targets.x[g][j + s];
+#pragma GCC unroll 4
+      for (int r = 0; r < s; r++) L::subtract(value, u[r][g], spread<L>(l[r][s - 1 - r]));
+      u[s][g] = targets.to[g][s] = value;
+      if (Clear) targets.x[g][j + s] = L::zero();
+    }
   }
   const Column& last = t.columns[j + S - 1];
   const int64_t count = (&last)[1].l - last.l;
@@ -69,29 +93,36 @@ inline void update(const Simplicial& t, int64_t j, const F* factor, typename L::
   if constexpr (Runs && std::is_floating_point_v<Value>) {
     for (int64_t r = last.run; r < (&last)[1].run; r++) {
       const int32_t length = t.l_runs[2 * r + 1];
-      update_run<Value, S>(length, x + t.l_runs[2 * r], l, u);
+      update_run<Value, S, G>(length, t.l_runs[2 * r], targets, l, u);
 #pragma GCC unroll 4
       for (int s = 0; s < S; s++) l[s] += length;
     }
   } else {
     for (int64_t i = 0; i < count; i++) {
-      Value value = x[rows[i]];
+      const int64_t row = rows[i];
+      Value column[S];
 #pragma GCC unroll 4
-      for (int s = 0; s < S; s++) L::subtract(value, u[s], spread<L>(l[s][i]));
-      x[rows[i]] = value;
+      for (int s = 0; s < S; s++) column[s] = spread<L>(l[s][i]);
+#pragma GCC unroll 4
+      for (int g = 0; g < G; g++) {
+        Value value = targets.x[g][row];
+#pragma GCC unroll 4
+        for (int s = 0; s < S; s++) L::subtract(value, u[s][g], column[s]);
+        targets.x[g][row] = value;
+      }
     }
   }
 }
 
 // As many columns as possible, at most four; returns how many.
-template <class L, bool Runs, bool Clear, class F>
-inline int update_chain(const Simplicial& t, int64_t j, int64_t most, const F* factor, typename L::Value* x,
-                        typename L::Value* to) {
+template <class L, bool Runs, bool Clear, int G, class F>
+inline int update_chain(const Simplicial& t, int64_t j, int64_t most, const F* factor,
+                        const Targets<typename L::Value, G>& targets) {
   switch (std::min<int64_t>(most, t.columns[j].chain)) {
-    case 1: return update<L, Runs, Clear, 1>(t, j, factor, x, to), 1;
-    case 2: return update<L, Runs, Clear, 2>(t, j, factor, x, to), 2;
-    case 3: return update<L, Runs, Clear, 3>(t, j, factor, x, to), 3;
-    default: return update<L, Runs, Clear, 4>(t, j, factor, x, to), 4;
+    case 1: return update<L, Runs, Clear, 1, G>(t, j, factor, targets), 1;
+    case 2: return update<L, Runs, Clear, 2, G>(t, j, factor, targets), 2;
+    case 3: return update<L, Runs, Clear, 3, G>(t, j, factor, targets), 3;
+    default: return update<L, Runs, Clear, 4, G>(t, j, factor, targets), 4;
   }
 }
 

@@ -10,8 +10,9 @@
 // changes nothing but the size below which a pivot counts as zero, so that alone is taken from the columns.
 //
 // Tables, int32, not batched:
-//   columns (n + 1, 6)   where column k begins in l_row, u_row, in_source, off_source and l_runs; and the length of the
-//                        chain that begins at k: columns k, k+1, ... each with the structure of the next plus its pivot
+//   columns (n + 1, 7)   where column k begins in l_row, u_row, in_source, off_source and l_runs; the length of the
+//                        chain that begins at k: columns k, k+1, ... of L each with the structure of the next plus its
+//                        pivot; and how many columns from k on (1, 2 or 4) have U's rows of column k first
 //   l_row, u_row         places of the entries, increasing in a column
 //   in_source, in_row    entries inside the diagonal blocks by columns: which matrix value, at which place
 //   off_source, off_row  entries above them
@@ -28,7 +29,7 @@
 namespace sparsesolve {
 
 struct Column {
-  int32_t l, u, in, off, run, chain;
+  int32_t l, u, in, off, run, chain, together;
 };
 
 struct Simplicial {
@@ -60,10 +61,13 @@ inline void check_columns(const Simplicial& t) {
     const Column &a = c[k], &b = c[k + 1];
     good &= (a.l <= b.l) & (a.u <= b.u) & (a.in <= b.in) & (a.off <= b.off) & (a.run <= b.run);
     good &= (a.chain >= 1) & (a.chain <= t.n - k);
+    good &= (a.together == 1) | (a.together == 2) | (a.together == 4);
+    good &= a.together <= t.n - k;
+    for (int64_t g = 1; good && g < a.together; g++) good &= c[k + g + 1].u - c[k + g].u >= b.u - a.u;
     // The columns of a chain shrink by one entry each.
     good &= (a.chain < 2) | ((b.chain == a.chain - 1) & (b.l - a.l == c[std::min(k + 2, t.n)].l - b.l + 1));
   }
-  require(good, "columns: a column ends before it begins or does not continue its chain");
+  require(good, "columns: a column ends before it begins or does not continue its chain or group");
 }
 
 inline void check_runs(const Simplicial& t) {
@@ -102,8 +106,8 @@ inline Simplicial read_simplicial(const SimplicialBuffers& buffers) {
   const auto off_row = table(buffers.off_row, 1, "off_row");
   const auto l_runs = table(buffers.l_runs, 2, "l_runs");
   const auto row_order = table(buffers.row_order, 1, "row_order");
-  static_assert(sizeof(Column) == 6 * sizeof(int32_t), "a row of the table is a Column");
-  require(columns.core(0) >= 1 && columns.core(1) == 6, "columns must have n + 1 rows of six numbers");
+  static_assert(sizeof(Column) == 7 * sizeof(int32_t), "a row of the table is a Column");
+  require(columns.core(0) >= 1 && columns.core(1) == 7, "columns must have n + 1 rows of seven numbers");
   require(l_runs.core(1) == 2, "l_runs must hold pairs");
   Simplicial t{};
   t.n = columns.core(0) - 1;

@@ -104,50 +104,97 @@ inline typename L::Value invert_pivot(typename L::Value pivot, const typename L:
   return L::inverse(pivot);
 }
 
-// Factors of a group from its values in CSR order. `x` holds n values, zero before and after.
+constexpr int kTogether = 4;  // the most columns that are updated at once
+
+// Column k of the scaled matrix to x and to the part above the diagonal blocks. Returns its largest entry.
+template <class L>
+inline typename L::Size load_column(const Simplicial& t, int64_t k, const typename L::Value* data,
+                                    const typename L::Size* scale, typename L::Value* x, typename L::Value* off) {
+  using R = RealOf<typename L::Scalar>;
+  const Column &c = t.columns[k], &next = t.columns[k + 1];
+  typename L::Size largest{};
+  for (int32_t e = c.in; e < next.in; e++) {
+    const int32_t row = t.in_row[e];
+    const typename L::Value value = x[row] = L::scaled(data[t.in_source[e]], scale[row]);
+    largest = larger_lanes<R>(largest, typename L::Size(L::magnitude(value)));
+  }
+  for (int32_t e = c.off; e < next.off; e++) off[e] = L::scaled(data[t.off_source[e]], scale[t.off_row[e]]);
+  return largest;
+}
+
+// Column k of L from x, which is cleared.
+template <class L, bool Runs>
+inline void store_column(const Simplicial& t, int64_t k, typename L::Value inverse, typename L::Value* x,
+                         typename L::Value* l) {
+  using Value = typename L::Value;
+  const Column &c = t.columns[k], &next = t.columns[k + 1];
+  if constexpr (Runs && std::is_floating_point_v<Value>) {
+    using V = Simd<Value>;
+    l += c.l;
+    for (int32_t r = c.run; r < next.run; r++) {
+      Value* from = x + t.l_runs[2 * r];
+      const int32_t length = t.l_runs[2 * r + 1];
+      int i = 0;
+      for (; i + V::width <= length; i += V::width) {
+        V::store(l + i, V::load(from + i) * inverse);
+        V::store(from + i, typename V::type{});
+      }
+      if (i < length) {
+        V::store_n(l + i, V::load_n(from + i, length - i) * inverse, length - i);
+        V::store_n(from + i, typename V::type{}, length - i);
+      }
+      l += length;
+    }
+  } else {
+    for (int32_t e = c.l; e < next.l; e++) {
+      Value& from = x[t.l_row[e]];
+      l[e] = L::times(from, inverse);
+      from = L::zero();
+    }
+  }
+}
+
+// Columns k .. k + G - 1: what U's rows of column k ask for at once, the rest one column after the other.
+template <class L, bool Runs, int G>
+inline void factor_together(const Simplicial& t, int64_t k, const typename L::Value* data,
+                            const typename L::Size* scale, typename L::Value* x,
+                            const SimplicialFactors<typename L::Value>& f) {
+  using Value = typename L::Value;
+  typename L::Size largest[G];
+  Targets<Value, G> targets;
+  for (int g = 0; g < G; g++) {
+    targets.x[g] = x + g * t.n;
+    targets.to[g] = f.u + t.columns[k + g].u;
+    largest[g] = load_column<L>(t, k + g, data, scale, targets.x[g], f.off);
+  }
+  const int32_t begin = t.columns[k].u, end = t.columns[k + 1].u;
+  for (int32_t e = begin; e < end;) {
+    const int count = update_chain<L, Runs, true, G>(t, t.u_row[e], end - e, f.l, targets);
+    for (int g = 0; g < G; g++) targets.to[g] += count;
+    e += count;
+  }
+  for (int g = 0; g < G; g++) {
+    const int32_t stop = t.columns[k + g + 1].u;
+    for (int32_t e = t.columns[k + g].u + (end - begin); e < stop;) {
+      e += update_chain<L, Runs, true, 1>(t, t.u_row[e], stop - e, f.l, Targets<Value, 1>{{targets.x[g]}, {f.u + e}});
+    }
+    Value& pivot = targets.x[g][k + g];
+    const Value inverse = f.inverse[k + g] = invert_pivot<L>(pivot, largest[g]);
+    pivot = L::zero();
+    store_column<L, Runs>(t, k + g, inverse, targets.x[g], f.l);
+  }
+}
+
+// Factors of a group from its values in CSR order. `x` holds kTogether * n values, zero before and after.
 template <class L, bool Runs>
 void factor_columns(const Simplicial& t, const typename L::Value* data, const typename L::Size* scale,
                     typename L::Value* x, typename L::Value* all) {
-  using Value = typename L::Value;
-  using R = RealOf<typename L::Scalar>;
-  const SimplicialFactors<Value> f(t, all);
-  for (int64_t k = 0; k < t.n; k++) {
-    const Column &c = t.columns[k], &next = t.columns[k + 1];
-    typename L::Size largest{};
-    for (int32_t e = c.in; e < next.in; e++) {
-      const int32_t row = t.in_row[e];
-      const Value value = x[row] = L::scaled(data[t.in_source[e]], scale[row]);
-      largest = larger_lanes<R>(largest, L::magnitude(value));
-    }
-    for (int32_t e = c.off; e < next.off; e++) f.off[e] = L::scaled(data[t.off_source[e]], scale[t.off_row[e]]);
-    for (int32_t e = c.u; e < next.u;) {
-      e += update_chain<L, Runs, true>(t, t.u_row[e], next.u - e, f.l, x, f.u + e);
-    }
-    const Value inverse = f.inverse[k] = invert_pivot<L>(x[k], largest);
-    x[k] = L::zero();
-    if constexpr (Runs && std::is_floating_point_v<Value>) {
-      using V = Simd<Value>;
-      Value* l = f.l + c.l;
-      for (int32_t r = c.run; r < next.run; r++) {
-        Value* from = x + t.l_runs[2 * r];
-        const int32_t length = t.l_runs[2 * r + 1];
-        int i = 0;
-        for (; i + V::width <= length; i += V::width) {
-          V::store(l + i, V::load(from + i) * inverse);
-          V::store(from + i, typename V::type{});
-        }
-        if (i < length) {
-          V::store_n(l + i, V::load_n(from + i, length - i) * inverse, length - i);
-          V::store_n(from + i, typename V::type{}, length - i);
-        }
-        l += length;
-      }
-    } else {
-      for (int32_t e = c.l; e < next.l; e++) {
-        Value& from = x[t.l_row[e]];
-        f.l[e] = L::times(from, inverse);
-        from = L::zero();
-      }
+  const SimplicialFactors<typename L::Value> f(t, all);
+  for (int64_t k = 0; k < t.n; k += t.columns[k].together) {
+    switch (t.columns[k].together) {
+      case 1: factor_together<L, Runs, 1>(t, k, data, scale, x, f); break;
+      case 2: factor_together<L, Runs, 2>(t, k, data, scale, x, f); break;
+      default: factor_together<L, Runs, kTogether>(t, k, data, scale, x, f);
     }
   }
 }
@@ -179,10 +226,10 @@ struct GroupSpace {
   Aligned<typename L::Size> scale;
   explicit GroupSpace(const Simplicial& t)
       : data(allocate_aligned<typename L::Value>(t.indptr[t.n])),
-        x(allocate_aligned<typename L::Value>(t.n)),
+        x(allocate_aligned<typename L::Value>(kTogether * t.n)),
         factors(allocate_aligned<typename L::Value>(t.factor_size())),
         scale(allocate_aligned<typename L::Size>(t.n)) {
-    std::fill_n(x.get(), t.n, L::zero());
+    std::fill_n(x.get(), kTogether * t.n, L::zero());
   }
 };
 
@@ -239,8 +286,8 @@ void factor(const Simplicial& t, const ffi::AnyBuffer& data_buffer, const ffi::A
       return factor_group<L>(t, first, static_cast<int>(some), all, *space.group);
     }
     if (!space.one) {
-      space.one = allocate_aligned<T>(t.n);
-      std::fill_n(space.one.get(), t.n, T(0));
+      space.one = allocate_aligned<T>(kTogether * t.n);
+      std::fill_n(space.one.get(), kTogether * t.n, T(0));
     }
     for (int64_t b = 0; b < some; b++) factor_one<T>(t, first + b, all, space.one.get());
   };

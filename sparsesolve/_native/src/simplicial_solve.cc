@@ -20,7 +20,9 @@ void solve_forward(const Simplicial& t, const SimplicialFactors<const F>& f, typ
   using Value = typename L::Value;
   for (int64_t b = t.block_count - 1; b >= 0; b--) {
     const int64_t first = t.blocks[b], end = t.blocks[b + 1];
-    for (int64_t k = first; k < end;) k += update_chain<L, Runs, false>(t, k, end - k, f.l, y, y + k);
+    for (int64_t k = first; k < end;) {
+      k += update_chain<L, Runs, false, 1>(t, k, end - k, f.l, Targets<Value, 1>{{y}, {y + k}});
+    }
     for (int64_t k = end - 1; k >= first; k--) {
       const Column &c = t.columns[k], &next = t.columns[k + 1];
       const Value value = y[k] = L::times(y[k], spread<L>(f.inverse[k]));
