@@ -22,4 +22,8 @@ from sparsesolve._native._simplicial_calls import (
     simplicial_factor as simplicial_factor,
     simplicial_solve as simplicial_solve,
 )
-from sparsesolve._native._symbolic import LUStructure as LUStructure, symbolic_lu as symbolic_lu
+from sparsesolve._native._symbolic import (
+    LUStructure as LUStructure,
+    group_columns as group_columns,
+    symbolic_lu as symbolic_lu,
+)

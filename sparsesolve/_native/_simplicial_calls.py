@@ -22,7 +22,7 @@ class SimplicialFactors(NamedTuple):
 class SimplicialTables(NamedTuple):
     """The plan as the kernels read it; int32. `src/simplicial.h` defines them."""
 
-    columns: np.ndarray  # (n + 1, 7) starts in five tables, chain, columns computed together
+    columns: np.ndarray  # (n + 1, 8) starts in five tables, chain, columns computed together, rows of their own
     l_row: np.ndarray
     u_row: np.ndarray
     in_source: np.ndarray

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,10 +31,7 @@ def symbolic_lu(indptr: np.ndarray, indices: np.ndarray, most: int) -> LUStructu
         The structure, or `None` if a factor has more than `most` entries.
     """
     require()
-    path = library().path
-    assert path is not None
-    function = ctypes.CDLL(str(path)).sparsesolve_symbolic_lu
-    function.restype = ctypes.c_int
+    function = _function("sparsesolve_symbolic_lu")
     n = indptr.size - 1
     indptr, indices = np.ascontiguousarray(indptr, np.int64), np.ascontiguousarray(indices, np.int32)
     if n < 0 or indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
@@ -51,3 +48,36 @@ def symbolic_lu(indptr: np.ndarray, indices: np.ndarray, most: int) -> LUStructu
         raise ValueError("A row number is outside the matrix." if status == 2 else "No memory for the symbolic LU.")
     l_row, u_row = (row[: start[-1]].copy() for row, start in zip(rows, starts, strict=True))
     return LUStructure(starts[0], l_row, starts[1], u_row)
+
+
+def group_columns(structure: LUStructure, block: np.ndarray) -> tuple[LUStructure, np.ndarray, np.ndarray]:
+    """Columns that the numeric factorization computes together because they share most of `U`'s rows.
+
+    Args:
+        structure: of the factors.
+        block: `(n,)` diagonal block of each place; columns of different blocks stay apart.
+
+    Returns:
+        The structure with the rows of each column of `U` in three parts: its own, those that the columns computed
+        together share, those among these columns. And, `(n,)` each, how many columns from `k` on are computed together
+        (1, 2 or 4), and how many rows of a column are its own.
+    """
+    n = block.size
+    u_row, block = structure.u_row.copy(), np.ascontiguousarray(block, np.int64)
+    together, own = np.ones(n, np.int32), np.zeros(n, np.int32)
+    arrays = (np.ascontiguousarray(structure.u_start, np.int64), u_row, block, together, own)
+    status = _function("sparsesolve_group_columns")(
+        ctypes.c_int64(n), *(ctypes.c_void_p(a.ctypes.data) for a in arrays)
+    )
+    if status != 0:
+        raise MemoryError("No memory for the symbolic LU.")
+    return structure._replace(u_row=u_row), together, own
+
+
+def _function(name: str) -> Any:
+    require()
+    path = library().path
+    assert path is not None
+    function = getattr(ctypes.CDLL(str(path)), name)
+    function.restype = ctypes.c_int
+    return function

@@ -98,10 +98,10 @@ def build_simplicial_tables(
     row, col = row[source], col[source]
     inside = found.block[row] == found.block[col]
     in_start, off_start = _starts(col[inside], n), _starts(col[~inside], n)
-    structure = _structure(in_start, row[inside])
+    structure, together, own = _native.group_columns(_structure(in_start, row[inside]), found.block)
     chain = _chains(structure, found.block)
     run_start, runs = _runs(structure)
-    sizes = (np.append(chain, 1), np.append(_together(structure), 1))
+    sizes = (np.append(x, 1) for x in (chain, together, own))
     starts = (structure.l_start, structure.u_start, in_start, off_start, run_start, *sizes)
     blocks = _starts(found.block, int(found.block.max(initial=-1)) + 1)
     tables = (
@@ -145,27 +145,6 @@ def _chains(structure: _native.LUStructure, block: np.ndarray) -> np.ndarray:
     for k in columns[::-1].tolist():
         chain[k] = chain[k + 1] + 1
     return chain
-
-
-def _together(structure: _native.LUStructure) -> np.ndarray:
-    """How many columns are computed at once: 4, 2 or 1 columns from `k` on, of which each has in `U` the rows of the
-    one before it and that one's pivot."""
-    start, row = structure.u_start, structure.u_row
-    length = np.diff(start)
-    columns = np.flatnonzero(length[1:] == length[:-1] + 1)
-    columns = columns[row[start[columns + 2] - 1] == columns]
-    columns = columns[_equal(row, start[columns], start[columns + 1], length[columns])]
-    follows = np.zeros(length.size, bool)
-    follows[columns] = True  # column k + 1 follows k
-    together, k = [1] * length.size, 0
-    follows = follows.tolist()
-    while k < len(together):
-        run = 1
-        while run < 4 and follows[k + run - 1]:
-            run += 1
-        together[k] = run = 2 if run == 3 else run
-        k += run
-    return np.array(together, np.int64)
 
 
 def _equal(row: np.ndarray, first: np.ndarray, second: np.ndarray, length: np.ndarray) -> np.ndarray:

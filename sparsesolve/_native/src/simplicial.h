@@ -10,10 +10,11 @@
 // changes nothing but the size below which a pivot counts as zero, so that alone is taken from the columns.
 //
 // Tables, int32, not batched:
-//   columns (n + 1, 7)   where column k begins in l_row, u_row, in_source, off_source and l_runs; the length of the
+//   columns (n + 1, 8)   where column k begins in l_row, u_row, in_source, off_source and l_runs; the length of the
 //                        chain that begins at k: columns k, k+1, ... of L each with the structure of the next plus its
-//                        pivot; and how many columns from k on (1, 2 or 4) have U's rows of column k first
-//   l_row, u_row         places of the entries, increasing in a column
+//                        pivot; how many columns from k on (1, 2 or 4) are computed together; and how many of U's rows
+//                        in column k are its own, before those that the columns computed together share
+//   l_row, u_row         places of the entries, increasing in a column of L and in each part of a column of U
 //   in_source, in_row    entries inside the diagonal blocks by columns: which matrix value, at which place
 //   off_source, off_row  entries above them
 //   l_runs (runs, 2)     L's rows once more as runs (first, length); empty if the plan is too scattered for them
@@ -29,7 +30,7 @@
 namespace sparsesolve {
 
 struct Column {
-  int32_t l, u, in, off, run, chain, together;
+  int32_t l, u, in, off, run, chain, together, own;
 };
 
 struct Simplicial {
@@ -63,7 +64,10 @@ inline void check_columns(const Simplicial& t) {
     good &= (a.chain >= 1) & (a.chain <= t.n - k);
     good &= (a.together == 1) | (a.together == 2) | (a.together == 4);
     good &= a.together <= t.n - k;
-    for (int64_t g = 1; good && g < a.together; g++) good &= c[k + g + 1].u - c[k + g].u >= b.u - a.u;
+    good &= (a.own >= 0) & (a.own <= b.u - a.u);
+    for (int64_t g = 1; good && g < a.together; g++) {
+      good &= c[k + g + 1].u - c[k + g].u - c[k + g].own >= b.u - a.u - a.own;
+    }
     // The columns of a chain shrink by one entry each.
     good &= (a.chain < 2) | ((b.chain == a.chain - 1) & (b.l - a.l == c[std::min(k + 2, t.n)].l - b.l + 1));
   }
@@ -106,8 +110,8 @@ inline Simplicial read_simplicial(const SimplicialBuffers& buffers) {
   const auto off_row = table(buffers.off_row, 1, "off_row");
   const auto l_runs = table(buffers.l_runs, 2, "l_runs");
   const auto row_order = table(buffers.row_order, 1, "row_order");
-  static_assert(sizeof(Column) == 7 * sizeof(int32_t), "a row of the table is a Column");
-  require(columns.core(0) >= 1 && columns.core(1) == 7, "columns must have n + 1 rows of seven numbers");
+  static_assert(sizeof(Column) == 8 * sizeof(int32_t), "a row of the table is a Column");
+  require(columns.core(0) >= 1 && columns.core(1) == 8, "columns must have n + 1 rows of eight numbers");
   require(l_runs.core(1) == 2, "l_runs must hold pairs");
   Simplicial t{};
   t.n = columns.core(0) - 1;

@@ -154,7 +154,25 @@ inline void store_column(const Simplicial& t, int64_t k, typename L::Value inver
   }
 }
 
-// Columns k .. k + G - 1: what U's rows of column k ask for at once, the rest one column after the other.
+// Multiples of the columns in U's rows `begin` to `end` of one column leave x. `Gaps`: rows may be missing from chains.
+template <class L, bool Runs, bool Gaps>
+inline void eliminate(const Simplicial& t, int32_t begin, int32_t end, typename L::Value* x,
+                      const SimplicialFactors<typename L::Value>& f) {
+  for (int32_t e = begin; e < end;) {
+    const int32_t j = t.u_row[e];
+    int32_t most = end - e;
+    if (Gaps) {
+      most = std::min(most, 4);
+      int32_t run = 1;
+      while (run < most && t.u_row[e + run] == j + run) run++;
+      most = run;
+    }
+    e += update_chain<L, Runs, true, 1>(t, j, most, f.l, Targets<typename L::Value, 1>{{x}, {f.u + e}});
+  }
+}
+
+// Columns k .. k + G - 1: the rows of U that each has for itself, those that all have at once, and the rest. A column of
+// L below a shared row leads to shared rows only, so that none is needed before it is there.
 template <class L, bool Runs, int G>
 inline void factor_together(const Simplicial& t, int64_t k, const typename L::Value* data,
                             const typename L::Size* scale, typename L::Value* x,
@@ -163,21 +181,22 @@ inline void factor_together(const Simplicial& t, int64_t k, const typename L::Va
   typename L::Size largest[G];
   Targets<Value, G> targets;
   for (int g = 0; g < G; g++) {
+    const Column& c = t.columns[k + g];
     targets.x[g] = x + g * t.n;
-    targets.to[g] = f.u + t.columns[k + g].u;
+    targets.to[g] = f.u + c.u + c.own;
     largest[g] = load_column<L>(t, k + g, data, scale, targets.x[g], f.off);
+    if (G > 1) eliminate<L, Runs, true>(t, c.u, c.u + c.own, targets.x[g], f);
   }
-  const int32_t begin = t.columns[k].u, end = t.columns[k + 1].u;
+  const int32_t begin = t.columns[k].u + (G > 1 ? t.columns[k].own : 0), end = t.columns[k + 1].u;
+  if (G == 1) targets.to[0] = f.u + begin;
   for (int32_t e = begin; e < end;) {
     const int count = update_chain<L, Runs, true, G>(t, t.u_row[e], end - e, f.l, targets);
     for (int g = 0; g < G; g++) targets.to[g] += count;
     e += count;
   }
   for (int g = 0; g < G; g++) {
-    const int32_t stop = t.columns[k + g + 1].u;
-    for (int32_t e = t.columns[k + g].u + (end - begin); e < stop;) {
-      e += update_chain<L, Runs, true, 1>(t, t.u_row[e], stop - e, f.l, Targets<Value, 1>{{targets.x[g]}, {f.u + e}});
-    }
+    const Column& c = t.columns[k + g];
+    if (g > 0) eliminate<L, Runs, false>(t, c.u + c.own + (end - begin), (&c)[1].u, targets.x[g], f);
     Value& pivot = targets.x[g][k + g];
     const Value inverse = f.inverse[k + g] = invert_pivot<L>(pivot, largest[g]);
     pivot = L::zero();

@@ -64,3 +64,40 @@ SPARSESOLVE_EXPORT int sparsesolve_symbolic_lu(int64_t n, const int64_t* indptr,
 } catch (...) {
   return 3;
 }
+
+// Which columns are computed together: 4 or 2 from k on when they share so many of U's rows that it pays, 1 otherwise.
+// Rows of U are reordered in place: a column's own ones, the shared ones, those inside the group. `together` and `own`
+// hold n numbers. Rows must lie in [0, n).
+SPARSESOLVE_EXPORT int sparsesolve_group_columns(int64_t n, const int64_t* u_start, int32_t* u_row,
+                                                 const int64_t* block, int32_t* together, int32_t* own) try {
+  std::vector<int32_t> count(n, 0);
+  for (int64_t k = 0; k < n;) {
+    int64_t group = 1;
+    for (const int64_t size : {4, 2}) {
+      if (k + size > n || block[k] != block[k + size - 1]) continue;
+      int64_t shared = 0, total = 0;
+      for (int64_t e = u_start[k]; e < u_start[k + size]; e++) {
+        if (u_row[e] >= k) continue;
+        total++;
+        shared += ++count[u_row[e]] == size;
+      }
+      const bool pays = shared >= 2 && 2 * shared * size >= total;
+      if (pays) {
+        for (int64_t g = k; g < k + size; g++) {
+          const auto begin = u_row + u_start[g], end = u_row + u_start[g + 1];
+          const auto shares = std::stable_partition(begin, end, [&](int32_t row) { return row < k && count[row] < size; });
+          own[g] = static_cast<int32_t>(shares - begin);
+        }
+        group = size;
+      }
+      for (int64_t e = u_start[k]; e < u_start[k + size]; e++) count[u_row[e]] = 0;
+      if (pays) break;
+    }
+    for (int64_t g = k; g < k + group; g++) together[g] = static_cast<int32_t>(g == k ? group : 1);
+    if (group == 1) own[k] = 0;
+    k += group;
+  }
+  return 0;
+} catch (...) {
+  return 3;
+}
