@@ -25,7 +25,14 @@ from sparsesolve.pattern import (
     detect_sparsity as detect_sparsity,
     register_sparsity_rule as register_sparsity_rule,
 )
-from sparsesolve.precond import AMG as AMG, Chebyshev as Chebyshev, Jacobi as Jacobi
+from sparsesolve.precond import (
+    AMG as AMG,
+    BlockJacobi as BlockJacobi,
+    Chebyshev as Chebyshev,
+    FieldSplit as FieldSplit,
+    Jacobi as Jacobi,
+    LaggedLU as LaggedLU,
+)
 
 __all__ = [
     "AMG",
@@ -35,8 +42,11 @@ __all__ = [
     "AutoSparse",
     "Banded",
     "BiCGStab",
+    "BlockJacobi",
     "Chebyshev",
+    "FieldSplit",
     "Jacobi",
+    "LaggedLU",
     "Newton",
     "SparseCholesky",
     "SparseLU",

@@ -6,5 +6,8 @@ from sparsesolve.precond._base import (
     AbstractPreconditioner as AbstractPreconditioner,
     PreconditionerOperator as PreconditionerOperator,
 )
+from sparsesolve.precond._block_jacobi import BlockJacobi as BlockJacobi
+from sparsesolve.precond._field_split import FieldSplit as FieldSplit
 from sparsesolve.precond._jacobi import Jacobi as Jacobi
+from sparsesolve.precond._lagged_lu import LaggedLU as LaggedLU
 from sparsesolve.precond._polynomial import Chebyshev as Chebyshev

@@ -15,6 +15,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.tree_util as jtu
 import lineax as lx
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
@@ -31,6 +32,10 @@ class AbstractApplication(abc.ABC):
         """`M^-1 v`, or `M^-T v`; linear in `v`."""
 
 
+def _without_derivatives(tree: PyTree) -> PyTree:
+    return jtu.tree_map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, tree)
+
+
 class PreconditionerOperator(lx.AbstractLinearOperator):
     """`M^-1` as a lineax operator on vectors of shape `(n,)`.
 
@@ -44,7 +49,7 @@ class PreconditionerOperator(lx.AbstractLinearOperator):
         tags: lineax tags.
     """
 
-    arrays: PyTree[Array]
+    arrays: PyTree[Array] = eqx.field(converter=_without_derivatives)
     application: AbstractApplication = eqx.field(static=True)
     size: int = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
@@ -54,6 +59,7 @@ class PreconditionerOperator(lx.AbstractLinearOperator):
 
     def mv(self, vector: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
         """`M^-1 v`."""
+        vector = jnp.asarray(vector)
         v = jnp.conj(vector) if self.conjugated else vector
         out = self.application.apply(self.arrays, v, transpose=self.transposed)
         return (jnp.conj(out) if self.conjugated else out).astype(jnp.result_type(vector, self.dtype))
@@ -100,8 +106,7 @@ class AbstractPreconditioner(eqx.Module):
         """`M^-1` from the values of `matrix`, which may be traced. A pytree that can sit in a loop carry."""
 
     def __call__(self, matrix: SparseMatrix) -> PreconditionerOperator:
-        """What a solver calls with its matrix: `factor`, without derivatives."""
-        matrix = SparseMatrix(jax.lax.stop_gradient(matrix.data), matrix.pattern)
+        """What a solver calls with its matrix."""
         return self.factor(matrix)
 
 
