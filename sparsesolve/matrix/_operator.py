@@ -11,6 +11,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
@@ -114,7 +115,7 @@ def _structure(tree: Any, size: int, argument: str, side: str) -> Structure | No
 
 
 def _shapes(structure: Structure | None, size: int, dtype: np.dtype) -> PyTree[jax.ShapeDtypeStruct]:
+    """By `eval_shape`: inside `shard_map` a structure names the mesh, and lineax compares with that of an array."""
     if structure is None:
-        return jax.ShapeDtypeStruct((size,), dtype)
-    leaves = [jax.ShapeDtypeStruct(s, d) for s, d in zip(structure.shapes, structure.dtypes, strict=True)]
-    return jax.tree.unflatten(structure.treedef, leaves)
+        return jax.eval_shape(lambda: jnp.zeros((size,), dtype))
+    return jax.eval_shape(lambda: structure.unravel(jnp.zeros(structure.size, dtype)))

@@ -169,7 +169,7 @@ def test_every_solver_with_every_matrix(name, matrix, dtype, transformation):
 
 
 def test_inside_shard_map():
-    """One row of batch on each of two devices: every solver, forwards and its gradient."""
+    """One row of a batch on each of two devices: every solver, forwards and its gradient (`check_vma=False`)."""
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_ENABLE_X64": "1"}
     command = [sys.executable, "-m", "tests.linear.shard_map_solves"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
