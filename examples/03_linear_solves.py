@@ -162,8 +162,9 @@ axes[1, 1].axhline(float(u.max()), color=report.PALETTE[1], linewidth=1, linesty
 axes[1, 1].set_xlabel("step", fontsize=9)
 axes[1, 1].set_title("hottest point, and where it goes", fontsize=10)
 for color, (name, counts) in zip(report.PALETTE, steps.items(), strict=False):
-    axes[1, 2].loglog(strengths, counts, "o-", color=color, markersize=4, linewidth=1.3, label=name)
+    axes[1, 2].semilogx(strengths, counts, "o-", color=color, markersize=4, linewidth=1.3, label=name)
 axes[1, 2].set_xlabel("c", fontsize=9)
+axes[1, 2].set_ylim(bottom=0)
 axes[1, 2].set_title(f"steps for I + c L, {side**3:,} unknowns", fontsize=10)
 axes[1, 2].legend(fontsize=8, frameon=False)
 print(f"wrote {report.save_figure(figure, options.out / '03_linear_solves.png')}")

@@ -27,6 +27,7 @@ class Entry:
     matrices: tuple[str, ...]
     native: bool = True
     exact: bool = True  # direct: answers to rounding
+    whole: bool = True  # meets all transformations; the others share all but the iteration with one that does
 
 
 def _krylov(name: str, **keywords: Any) -> Callable[[float], lx.AbstractLinearSolver]:
@@ -45,16 +46,13 @@ SOLVERS = {
     "lu, portable": Entry(lambda _: ss.SparseLU(), ("general", "saddle point", "definite", "permuted"), native=False),
     "banded": Entry(lambda _: ss.Banded(), _ALL),
 }
-if hasattr(linear, "SparseCholesky"):
-    SOLVERS["cholesky"] = Entry(lambda _: linear.SparseCholesky(), ("definite",))
-if hasattr(linear, "GMRES"):
-    SOLVERS |= {
-        "gmres": Entry(_krylov("GMRES", restart=80), _ALL, exact=False),
-        "gmres, jacobi": Entry(_krylov("GMRES", preconditioner=precond.Jacobi()), _EASY, exact=False),
-        "bicgstab": Entry(_krylov("BiCGStab"), _EASY, exact=False),
-        "idr": Entry(_krylov("IDR"), _EASY, exact=False),
-        "cg, jacobi": Entry(_krylov("CG", preconditioner=precond.Jacobi()), ("definite",), exact=False),
-    }
+SOLVERS |= {
+    "gmres": Entry(_krylov("GMRES", restart=80), ("general", "saddle point", "permuted"), exact=False, whole=False),
+    "gmres, jacobi": Entry(_krylov("GMRES", preconditioner=precond.Jacobi()), _EASY, exact=False),
+    "bicgstab": Entry(_krylov("BiCGStab"), ("general", "stencil", "block diagonal"), exact=False, whole=False),
+    "idr": Entry(_krylov("IDR"), ("general", "stencil", "tridiagonal"), exact=False, whole=False),
+    "cg, jacobi": Entry(_krylov("CG", preconditioner=precond.Jacobi()), ("definite",), exact=False, whole=False),
+}
 
 
 @dataclasses.dataclass(frozen=True)

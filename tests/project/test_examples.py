@@ -27,4 +27,4 @@ def test_example_is_literate(path):
 
 
 def test_there_are_examples():
-    assert [path.stem for path in EXAMPLES][:2] == ["01_bratu", "02_sparsity_tour"]
+    assert [path.stem for path in EXAMPLES][:3] == ["01_bratu", "02_sparsity_tour", "03_linear_solves"]
