@@ -70,21 +70,21 @@ def _case(title: str, name: str, arguments: list[Any], peers: tuple[str, ...]) -
 
 def sparsesolve(name: str, arguments: list[Any]) -> Trial:
     """What `AutoSparse` does once it has a plan: factors, solves with them, checks."""
-    return _trial(name, arguments, "auto", "auto")
+    return _trial(name, arguments, "auto")
 
 
 def sparsesolve_cholesky(name: str, arguments: list[Any]) -> Trial:
     """The same with the method for positive definite matrices."""
-    return _trial(name, arguments, "cholesky", "auto")
+    return _trial(name, arguments, "auto", symmetry="positive")
 
 
 def sparsesolve_gpu(name: str, arguments: list[Any]) -> Trial:
     """The portable path on a CUDA device."""
     require_gpu()
-    return _trial(name, arguments, "auto", "portable")
+    return _trial(name, arguments, "portable")
 
 
-def _trial(name: str, arguments: list[Any], method: Any, backend: Any) -> Trial:
+def _trial(name: str, arguments: list[Any], backend: Any, symmetry: Any = None) -> Trial:
     import jax
     import jax.numpy as jnp
 
@@ -95,7 +95,7 @@ def _trial(name: str, arguments: list[Any], method: Any, backend: Any) -> Trial:
     b = right_hand_side(a)
     values, rhs = jnp.asarray(a.data), jnp.asarray(b)
     start = time.perf_counter()
-    plan = plan_direct(SparsityPattern.from_scipy(a), method=method, sample=a.data, backend=backend)
+    plan = plan_direct(SparsityPattern.from_scipy(a), sample=a.data, backend=backend, symmetry=symmetry)
     setup = time.perf_counter() - start
     start = time.perf_counter()
     factor = jax.jit(plan.factor).lower(values).compile()

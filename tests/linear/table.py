@@ -45,6 +45,7 @@ SOLVERS = {
     "lu": Entry(lambda _: ss.SparseLU(), _ALL),
     "lu, portable": Entry(lambda _: ss.SparseLU(), ("general", "saddle point", "definite", "permuted"), native=False),
     "banded": Entry(lambda _: ss.Banded(), _ALL),
+    "cholesky": Entry(lambda _: ss.SparseCholesky(), ("definite",)),
 }
 SOLVERS |= {
     "gmres": Entry(_krylov("GMRES", restart=80), ("general", "saddle point", "permuted"), exact=False, whole=False),
