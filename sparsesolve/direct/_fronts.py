@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from sparsesolve.direct import _etree
 from sparsesolve.direct._cost import front_time
+
+Cost = Callable[[Any, Any], Any]  # of a front with `k` pivots and `m` border unknowns, numbers or arrays
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +47,37 @@ class Fronts:
     @property
     def border_sizes(self) -> np.ndarray:
         return np.array([rows.size for rows in self.border], np.int64)
+
+
+class FrontStatistics(NamedTuple):
+    """What the fronts of a plan amount to.
+
+    Attributes:
+        num_fronts: how many fronts there are.
+        num_levels: the most of them that wait for each other.
+        nnz_factor: entries of all factors.
+        flops: floating-point operations of a factorization.
+        time: estimated nanoseconds of a factorization and a few solves.
+    """
+
+    num_fronts: int
+    num_levels: int
+    nnz_factor: int
+    flops: float
+    time: float
+
+    @classmethod
+    def of(cls, fronts: Fronts, entries: Cost, flops: Cost, time: Cost) -> FrontStatistics:
+        """Sums of three functions of a front's pivots `k` and border unknowns `m`, given as arrays."""
+        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
+        sums = (float(np.sum(function(k, m))) for function in (entries, flops, time))
+        size, operations, nanoseconds = sums
+        return cls(k.size, int(fronts.height.max()) + 1, int(size), operations, nanoseconds)
+
+
+def lu_entries(k: Any, m: Any) -> Any:
+    """Factor entries of a front: pivot block, `L` and `U`."""
+    return k * k + 2 * k * m
 
 
 def analyze(

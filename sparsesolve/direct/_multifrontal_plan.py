@@ -18,7 +18,7 @@ from sparsesolve.direct import _multifrontal, _ordering
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._buckets import schedule
 from sparsesolve.direct._cost import front_flops, front_time
-from sparsesolve.direct._fronts import analyze
+from sparsesolve.direct._fronts import FrontStatistics, analyze, lu_entries
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._scaling import equilibrate, line_tables, on_device, pivot_threshold
 from sparsesolve.direct._tables import ABSENT, Sizes, build_tables
@@ -52,11 +52,9 @@ class MultifrontalPlan(AbstractDirectPlan):
         self.choices = (matching.tobytes(), None if order is None else order.tobytes())
         graph = _ordering.matched_adjacency(pattern, matching)
         fronts = analyze(graph, _ordering.nested_dissection(graph) if order is None else order, leaf=20)
-        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
-        self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
-        self.nnz_factor = int((k * k + 2 * k * m).sum())
-        self.flops = float(front_flops(k, m).sum())
-        self.time = float(front_time(k, m).sum())
+        self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
+            fronts, lu_entries, front_flops, front_time
+        )
         check_fits(8 * self.nnz_factor, "factors", pattern)
         plan = schedule(fronts)
         tables, self.sizes = build_tables(

@@ -18,7 +18,7 @@ from jaxtyping import Array, Inexact
 from sparsesolve import _native
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._base import AbstractDirectPlan
-from sparsesolve.direct._fronts import Fronts, analyze
+from sparsesolve.direct._fronts import Fronts, FrontStatistics, analyze, lu_entries
 from sparsesolve.direct._memory import check_fits
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.pattern import SparsityPattern
@@ -45,13 +45,11 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
         graph = _ordering.matched_adjacency(pattern, matching)
         order = _ordering.nested_dissection(graph) if order is None else order
         fronts = analyze(graph, order, leaf=4, cost=native_front_time)
-        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
-        self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
-        self.nnz_factor = int((k * k + 2 * k * m).sum())
-        self.flops = float(native_front_flops(k, m).sum())
-        self.time = float(native_front_time(k, m).sum())
+        self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
+            fronts, lu_entries, native_front_flops, native_front_time
+        )
         check_fits(8 * self.nnz_factor, "factors", pattern)
-        check_front_indices(pattern, int((k * k + 2 * k * m).max()))
+        check_front_indices(pattern, int(lu_entries(fronts.pivots, fronts.border_sizes).max()))
         self.matching, self.order = matching, fronts.order
         self._host_tables = build_native_tables(fronts, pattern, matching)
 
