@@ -1,10 +1,10 @@
 """Arguments that do not fit end in an error, never in a crash or a read outside.
 
-To look for reads outside, build with the sanitizers and run this file with them (GCC's names):
+To look for reads outside, build with the sanitizers and run all tests of kernels with them (GCC's names):
 
     python -c "from sparsesolve._native._build import build; build(extra=('-g', '-fsanitize=address,undefined'))"
     LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-        python -m pytest tests/native/test_kernels.py
+        python -m pytest tests/native tests/direct/test_native_multifrontal.py
 """
 
 import hypothesis
