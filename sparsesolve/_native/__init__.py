@@ -16,6 +16,12 @@ from sparsesolve._native._load import (
     require as require,
     status as status,
 )
+from sparsesolve._native._multigrid_calls import (
+    aggregate_greedily as aggregate_greedily,
+    chebyshev_sweep as chebyshev_sweep,
+    csr_product as csr_product,
+    galerkin_product as galerkin_product,
+)
 from sparsesolve._native._simplicial_calls import (
     SimplicialFactors as SimplicialFactors,
     SimplicialTables as SimplicialTables,

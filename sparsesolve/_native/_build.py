@@ -23,6 +23,8 @@ SOURCES = (
     "simplicial_solve.cc",
     "simplicial_symbolic.cc",
     "products.cc",
+    "multigrid_cycle.cc",
+    "multigrid_setup.cc",
     "library.cc",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")

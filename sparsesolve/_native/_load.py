@@ -24,6 +24,8 @@ CHOLESKY_FACTOR, CHOLESKY_SOLVE = "sparsesolve_cholesky_factor", "sparsesolve_ch
 SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE = "sparsesolve_simplicial_factor", "sparsesolve_simplicial_solve"
 DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
 PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
+CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
+GALERKIN = "sparsesolve_galerkin"
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
@@ -35,6 +37,9 @@ _HANDLERS = {
     STENCIL: "SparsesolveStencil",
     PADDED_ROWS: "SparsesolvePaddedRows",
     CSR_ROWS: "SparsesolveCsrRows",
+    CSR_PRODUCT: "SparsesolveCsrProduct",
+    CHEBYSHEV_SWEEP: "SparsesolveChebyshevSweep",
+    GALERKIN: "SparsesolveGalerkin",
 }
 
 
@@ -54,7 +59,7 @@ def status() -> str:
     return (
         f"native CPU kernels: off, {problem}"
         if problem
-        else "native CPU kernels: active (multifrontal and simplicial LU, Cholesky and LDL^T)"
+        else "native CPU kernels: active (multifrontal and simplicial LU, Cholesky and LDL^T, multigrid)"
     )
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparsesolve import _native
+
 _INTERPRETED = 20_000  # nodes up to which the loop in Python takes a fraction of a second
 
 
@@ -25,6 +27,8 @@ def aggregate(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, int]
     Returns:
         The aggregate of each node, int32 `(n,)`, -1 for nodes without neighbours, and the number of aggregates.
     """
+    if _native.available():
+        return _native.aggregate_greedily(indptr, indices)
     if indptr.size - 1 <= _INTERPRETED:
         return greedy(indptr, indices)
     return distant_founders(indptr, indices)

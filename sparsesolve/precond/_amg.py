@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Inexact
 
+from sparsesolve import _native
 from sparsesolve._cache import BoundedCache
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
@@ -33,6 +35,11 @@ class _Cycle(AbstractApplication):
 
     def apply(self, arrays: Any, v: Inexact[Array, " n"], *, transpose: bool) -> Inexact[Array, " n"]:
         tables, hierarchy, transposed = arrays
+        dtype = hierarchy.levels[0].inverse_diagonal.dtype if hierarchy.levels else v.dtype
+        if jnp.iscomplexobj(v) and not jnp.issubdtype(dtype, jnp.complexfloating):
+            parts = (self.apply(arrays, part, transpose=transpose) for part in (v.real, v.imag))
+            return jax.lax.complex(*parts)
+        v = v.astype(dtype)
         numbers = transposed if transpose else hierarchy
         return multigrid_cycle(self.plan, self.degree, self.visits, tables, numbers, v, transpose=transpose)
 
@@ -63,6 +70,8 @@ class AMG(AbstractPreconditioner):
             each other.
         max_coarse: unknowns up to which a level is solved directly.
         max_levels: levels at most.
+        backend: `"native"`, compiled kernels on the CPU; `"portable"`, plain JAX for any device; `"auto"`, native where
+            it is installed and JAX's default device is a CPU.
 
     Raises:
         ValueError: an argument out of its range; from `prepare`, a pattern that is not square, a sample that does not
@@ -179,7 +188,10 @@ class AMG(AbstractPreconditioner):
             )
         if values is not None and not np.isfinite(values).all():
             raise ValueError("AMG got sample values that are not finite; give values typical of the matrices to come.")
-        options = (self.strength, self.max_coarse, self.max_levels)
+        native = self.backend == "native" or (self.backend == "auto" and _native.available())
+        if native and not _native.available():
+            raise ValueError(f"AMG cannot use backend='native' ({_native.status()}). Write backend='auto'.")
+        options = (self.strength, self.max_coarse, self.max_levels, native)
         content = b"" if values is None else hashlib.blake2b(values.tobytes() + str(values.dtype).encode()).digest()
         key = (pattern, options, labels.tobytes() if labels.any() else b"", content)
         return _plans.get(key, lambda: plan_hierarchy(pattern, values, labels, *options))

@@ -14,8 +14,10 @@ from typing import Any
 import jax
 from jaxtyping import Array, Inexact
 
+from sparsesolve._native import chebyshev_sweep
 from sparsesolve.precond._chebyshev import smooth
 from sparsesolve.precond._hierarchy import Hierarchy, HierarchyPlan
+from sparsesolve.precond._native_rows import RowsLayout
 
 VISITS = {"V": 1, "W": 2}
 
@@ -56,13 +58,20 @@ def multigrid_cycle(
         def product(v: Array) -> Array:
             return static.product.multiply(table.product, level.a, v)
 
-        x = smooth(product, level.inverse_diagonal, level.interval, degree, rhs, guess)
-        coarse = static.restrict.multiply(table.restrict, level.r, rhs - product(x))
+        def sweep(x: Array | None, residual: bool) -> tuple[Array, Array]:
+            if isinstance(static.product, RowsLayout):
+                numbers = (level.a, level.inverse_diagonal, level.interval, rhs, x)
+                return chebyshev_sweep(*table.product, *numbers, degree=degree, residual=residual)
+            x = smooth(product, level.inverse_diagonal, level.interval, degree, rhs, x)
+            return x, rhs - product(x) if residual else x
+
+        x, residual = sweep(guess, True)
+        coarse = static.restrict.multiply(table.restrict, level.r, residual)
         correction = descend(depth + 1, coarse, None)
         # The coarsest level is solved exactly: a second visit would change nothing.
         for _ in range(visits - 1 if depth + 1 < len(plan.levels) else 0):
             correction = descend(depth + 1, coarse, correction)
         x = x + static.prolong.multiply(table.prolong, level.p, correction)
-        return smooth(product, level.inverse_diagonal, level.interval, degree, rhs, x)
+        return sweep(x, False)[0]
 
     return descend(0, b, None) if plan.levels else coarsest(b)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Inexact
 
+from sparsesolve._native import galerkin_product
 from sparsesolve.pattern import SparsityPattern
 from sparsesolve.precond._sums import plan_sums, sum_products
 
@@ -53,6 +54,14 @@ def plan_galerkin(
     return (middle.nnz, coarse.nnz), (inner, outer)
 
 
+def native_galerkin(
+    fine: SparsityPattern, interpolation: SparsityPattern, coarse: SparsityPattern
+) -> tuple[tuple[int, int], tuple[Any, ...]]:
+    """The same for the compiled kernel, which needs the patterns and no maps."""
+    patterns = (fine, interpolation, coarse)
+    return (0, coarse.nnz), tuple(array for pattern in patterns for array in (pattern.indptr, pattern.indices))
+
+
 def _meetings(left: SparsityPattern, right: SparsityPattern) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row of the product, entry of the left and of the right factor for every pair of entries that meet."""
     counts = np.diff(right.indptr)[left.indices]
@@ -77,11 +86,13 @@ def positions(pattern: SparsityPattern, rows: np.ndarray, cols: np.ndarray) -> n
 
 def galerkin(
     sizes: tuple[int, int],
-    tables: tuple[Any, Any],
+    tables: tuple[Any, ...],
     a: Inexact[Array, " nnz"],
     p: Inexact[Array, " entries"],
     rt: Inexact[Array, " entries"],
 ) -> Inexact[Array, " coarse"]:
     """Values of `R A P` from those of `A`, `P` and `R^T`. Traced."""
+    if len(tables) == 6:
+        return galerkin_product(tables, a, p, rt, sizes[1])
     middle = sum_products(tables[0], sizes[0], a, p)
     return sum_products(tables[1], sizes[1], rt, middle)

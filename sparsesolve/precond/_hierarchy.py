@@ -26,7 +26,7 @@ from sparsesolve.pattern import SparsityPattern
 from sparsesolve.precond._aggregation import aggregate
 from sparsesolve.precond._chebyshev import Interval, invert_diagonal, spectral_interval
 from sparsesolve.precond._dense_inverse import dense_inverse
-from sparsesolve.precond._galerkin import coarse_pattern, galerkin, plan_galerkin, positions
+from sparsesolve.precond._galerkin import coarse_pattern, galerkin, native_galerkin, plan_galerkin, positions
 from sparsesolve.precond._interpolation import (
     DAMPING,
     InterpolationTables,
@@ -34,6 +34,7 @@ from sparsesolve.precond._interpolation import (
     interpolation_values,
     plan_interpolation,
 )
+from sparsesolve.precond._native_rows import rows_product
 from sparsesolve.precond._strength import STRONG, WEAK, classify_entries, unit_sample, without_surplus
 from sparsesolve.precond._sums import sums_product
 
@@ -141,6 +142,7 @@ def plan_hierarchy(
     strength: float,
     max_coarse: int,
     max_levels: int,
+    native: bool,
 ) -> HierarchyPlan:
     """Plans all levels.
 
@@ -151,6 +153,7 @@ def plan_hierarchy(
         strength: threshold of strong entries.
         max_coarse: unknowns that the coarsest level may have.
         max_levels: levels at most.
+        native: by the compiled kernels, on the CPU, or by gathers and sums on any device.
     """
     given, whole = pattern, symmetrized(pattern)
     embedded = 0 if whole == given else whole.nnz
@@ -167,14 +170,14 @@ def plan_hierarchy(
         entries += pattern.nnz
         found = None
         if pattern.shape[0] > max_coarse and len(levels) + 1 < max_levels:
-            found = _coarsen(pattern, data, fields, strength, symmetric, digest, not levels)
+            found = _coarsen(pattern, data, fields, strength, symmetric, digest, not levels, native)
         if found is None:
             break
         plan, table, pattern, data, fields = found
         levels.append(plan)
         tables.append(table)
     coarsest = plan_direct(pattern) if pattern.shape[0] > _LARGEST_INVERSE else None
-    digest.update(repr((symmetric, len(levels), coarsest is None)).encode())
+    digest.update(repr((symmetric, native, len(levels), coarsest is None)).encode())
     last = (pattern.rows, pattern.indices) if coarsest is None else ()
     return HierarchyPlan(
         given,
@@ -202,6 +205,7 @@ def _coarsen(
     symmetric: bool,
     digest: Any,
     finest: bool,
+    native: bool,
 ) -> Any:
     """The plan of one level, its tables, and pattern, sample and fields of the next; `None` if it does not pay."""
     kinds = classify_entries(pattern, sample, fields, strength)
@@ -214,10 +218,12 @@ def _coarsen(
     digest.update(labels.data)
     interpolation, interpolation_tables = plan_interpolation(pattern, kinds, labels, count)
     coarse = coarse_pattern(pattern, interpolation)
-    galerkin_plan, galerkin_tables = plan_galerkin(pattern, interpolation, coarse)
-    product, product_tables = _product(pattern) if finest else sums_product(pattern)
-    prolong, prolong_tables = sums_product(interpolation)
-    restrict, restrict_tables = sums_product(interpolation, transpose=True)
+    rows = rows_product if native else sums_product
+    product, product_tables = _product(pattern) if finest and not native else rows(pattern)
+    prolong, prolong_tables = rows(interpolation)
+    restrict, restrict_tables = rows(interpolation, transpose=True)
+    plan_product = native_galerkin if native else plan_galerkin
+    galerkin_plan, galerkin_tables = plan_product(pattern, interpolation, coarse)
     plan = LevelPlan(pattern.shape[0], product, prolong, restrict, galerkin_plan)
     tables = LevelTables(
         product_tables,

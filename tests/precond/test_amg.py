@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsesolve as ss
+from sparsesolve import _native
 from sparsesolve.krylov import gmres
 from tests.precond.problems import cg_steps, grid_laplacian, mesh_laplacian, shifted
 
@@ -86,6 +87,16 @@ def test_the_transposed_cycle_is_the_transpose(cycle):
         np.testing.assert_allclose(operator.T.as_matrix(), dense.T, atol=1e-13 * scale)
     np.testing.assert_allclose(dense, dense.T, atol=1e-13 * scale)  # symmetric for a symmetric matrix
     assert np.linalg.eigvalsh(np.asarray(dense)).min() > 0
+
+
+@pytest.mark.skipif(not _native.available(), reason=_native.status())
+def test_compiled_and_portable_cycles_agree():
+    A = ss.SparseMatrix.from_scipy(convection(16, 0.7))
+    v = jnp.linspace(-1.0, 2.0, 256)
+    native, portable = (ss.AMG(max_coarse=20, backend=backend)(A) for backend in ("native", "portable"))
+    np.testing.assert_allclose(native.mv(v), portable.mv(v), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(native.T.mv(v), portable.T.mv(v), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(native.mv(v + 2j * v), (1 + 2j) * native.mv(v), rtol=1e-11)
 
 
 def test_refreshed_inside_jit_equals_refreshed_outside():

@@ -1,15 +1,17 @@
 """What a hierarchy is made of: strength, aggregates, sums over maps, Galerkin products, Chebyshev sweeps."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import sparsesolve as ss
+from sparsesolve import _native
 from sparsesolve.precond._aggregation import aggregate, distant_founders, greedy
 from sparsesolve.precond._chebyshev import Interval, largest_ritz_value, smooth, start_vector
 from sparsesolve.precond._dense_inverse import dense_inverse
-from sparsesolve.precond._galerkin import coarse_pattern, galerkin, plan_galerkin
+from sparsesolve.precond._galerkin import coarse_pattern, galerkin, native_galerkin, plan_galerkin
 from sparsesolve.precond._strength import STRONG, classify_entries
 from sparsesolve.precond._sums import bucket_widths, plan_sums, sum_products, sums_product
 from tests.precond.problems import grid_laplacian, mesh_laplacian, shifted
@@ -38,6 +40,35 @@ def test_the_greedy_algorithm_tiles_a_grid():
     # Node 0 takes 1 and 3; node 5 takes 2, 4 and 8; the rest joins or is left over.
     assert labels.tolist() == [0, 0, 1, 0, 1, 1, 0, 2, 1] or count <= 3
     assert labels[0] == labels[1] == labels[3]
+
+
+@pytest.mark.skipif(not _native.available(), reason=_native.status())
+def test_compiled_aggregation_is_the_greedy_algorithm_and_checks_its_graph():
+    for matrix in (mesh_laplacian(40), grid_laplacian(9, 8, 7), sp.csr_matrix((4, 4))):
+        indptr, indices = graph(matrix)
+        labels, count = _native.aggregate_greedily(indptr, indices)
+        expected, number = greedy(indptr, indices)
+        assert count == number
+        np.testing.assert_array_equal(labels, expected)
+    with pytest.raises(ValueError, match="outside"):
+        _native.aggregate_greedily(np.array([0, 1]), np.array([7]))
+    with pytest.raises(ValueError, match="do not fit"):
+        _native.aggregate_greedily(np.array([0, 2]), np.array([0]))
+
+
+@pytest.mark.skipif(not _native.available(), reason=_native.status())
+def test_compiled_kernels_refuse_tables_that_do_not_fit():
+    indptr, indices, x = np.array([0, 1, 2], np.int32), np.array([0, 5], np.int32), jnp.ones(2)
+    for starts, message in ((indptr, "column outside"), (np.array([0, 3, 2], np.int32), "does not increase")):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+            jax.block_until_ready(_native.csr_product(starts, indices, x, x, 2, transpose=False))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="wrong length"):
+        fine = np.array([0, 1], np.int32)
+        jax.block_until_ready(_native.csr_product(indptr, fine, x, x, 3, transpose=False))
+    eye = (indptr, np.array([0, 1], np.int32))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="lacks an entry"):
+        other = (np.array([0, 1, 1], np.int32), np.array([1], np.int32))
+        jax.block_until_ready(_native.galerkin_product((*eye, *eye, *other), x, x, x, 1))
 
 
 def test_strength_is_symmetric_and_blind_to_the_diagonal():
@@ -80,12 +111,17 @@ def test_products_as_sums(transpose):
     np.testing.assert_allclose(result, expected, atol=1e-12)
 
 
-def test_galerkin_products_from_values_alone():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_galerkin_products_from_values_alone(compiled):
+    if compiled and not _native.available():
+        pytest.skip(_native.status())
     rng = np.random.default_rng(0)
     A = ss.SparseMatrix.from_scipy(mesh_laplacian(15))
     P = ss.SparseMatrix.from_scipy(sp.random_array((169, 30), density=0.08, rng=rng, format="csr"))
     coarse = coarse_pattern(A.pattern, P.pattern)
     sizes, tables = plan_galerkin(A.pattern, P.pattern, coarse)
+    if compiled:
+        sizes, tables = native_galerkin(A.pattern, P.pattern, coarse)
     for seed in (1, 2):
         a, p, rt = (np.random.default_rng(seed + k).standard_normal(m) for k, m in ((0, A.nnz), (5, P.nnz), (9, P.nnz)))
         values = galerkin(sizes, tables, *(jnp.asarray(x) for x in (a, p, rt)))
