@@ -60,8 +60,18 @@ def multigrid_cycle(
 
         def sweep(x: Array | None, residual: bool) -> tuple[Array, Array]:
             if isinstance(static.product, RowsLayout):
-                numbers = (level.a, level.inverse_diagonal, level.interval, rhs, x)
-                return chebyshev_sweep(*table.product, *numbers, degree=degree, residual=residual)
+                start, column = table.product
+                return chebyshev_sweep(
+                    start,
+                    column,
+                    level.a,
+                    level.inverse_diagonal,
+                    level.interval,
+                    rhs,
+                    x,
+                    degree=degree,
+                    residual=residual,
+                )
             x = smooth(product, level.inverse_diagonal, level.interval, degree, rhs, x)
             return x, rhs - product(x) if residual else x
 

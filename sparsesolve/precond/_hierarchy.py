@@ -34,9 +34,9 @@ from sparsesolve.precond._interpolation import (
     interpolation_values,
     plan_interpolation,
 )
-from sparsesolve.precond._native_rows import rows_product
+from sparsesolve.precond._native_rows import RowsLayout, rows_product
 from sparsesolve.precond._strength import STRONG, WEAK, classify_entries, unit_sample, without_surplus
-from sparsesolve.precond._sums import sums_product
+from sparsesolve.precond._sums import SumsLayout, sums_product
 
 _SLOWEST = 0.8  # a coarser level with more unknowns than this part of the finer one is not worth having
 _LARGEST_INVERSE = 1024
@@ -47,9 +47,9 @@ class LevelPlan:
     """The static side of a level: product layouts of `A`, `P` and `R`, maps of their values."""
 
     size: int
-    product: AbstractLayout
-    prolong: AbstractLayout
-    restrict: AbstractLayout
+    product: AbstractLayout | SumsLayout | RowsLayout
+    prolong: SumsLayout | RowsLayout
+    restrict: SumsLayout | RowsLayout
     galerkin: tuple[int, int]  # entries of A P and of R A P
 
 

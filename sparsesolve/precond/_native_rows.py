@@ -9,24 +9,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from sparsesolve._native import csr_product
-from sparsesolve.matrix._base import AbstractLayout
 from sparsesolve.pattern import SparsityPattern
 
 
 @dataclasses.dataclass(frozen=True)
-class RowsLayout(AbstractLayout):
+class RowsLayout:
     """`A v`, or `A^T v`, by rows. Tables: row starts and columns."""
 
     size: int
     transpose: bool
-    name = "rows"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
         return data
 
     def multiply(self, tables: Any, arranged: Any, v: Inexact[Array, " n"]) -> Inexact[Array, " m"]:
         dtype = jnp.result_type(arranged, v)
-        return csr_product(*tables, arranged.astype(dtype), v.astype(dtype), self.size, transpose=self.transpose)
+        indptr, indices = tables
+        values, v = arranged.astype(dtype), v.astype(dtype)
+        return csr_product(indptr, indices, values, v, self.size, transpose=self.transpose)
 
 
 def rows_product(pattern: SparsityPattern, *, transpose: bool = False) -> tuple[RowsLayout, Any]:

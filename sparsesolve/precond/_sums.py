@@ -18,7 +18,6 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Inexact
 
-from sparsesolve.matrix._base import AbstractLayout
 from sparsesolve.pattern import SparsityPattern
 
 _BUCKETS = 4
@@ -129,11 +128,10 @@ def sum_arranged(
 
 
 @dataclasses.dataclass(frozen=True)
-class SumsLayout(AbstractLayout):
+class SumsLayout:
     """A matrix-vector product as a map of sums."""
 
     rows: int
-    name = "sums"
 
     def arrange(self, tables: Any, data: Inexact[Array, " nnz"]) -> Any:
         return arrange_first(tables, data)
