@@ -45,11 +45,11 @@ def definite_inverse(blocks: Inexact[Array, "batch k k"], tiny: Real[Array, ""])
     """Inverses of Hermitian blocks, and how many were not definite, how many semidefinite to rounding."""
 
     def attempt(shift: Any) -> tuple[Array, Array]:
-        shifted = blocks + (shift * jnp.eye(blocks.shape[-1])).astype(blocks.dtype)
+        shifted = blocks + shift * jnp.eye(blocks.shape[-1], dtype=blocks.dtype)[None]
         lower = lax.linalg.cholesky(shifted, symmetrize_input=False)
         return lower, jnp.isfinite(jnp.abs(lower)).all((1, 2))
 
-    lower, ok = attempt(0.0)
+    lower, ok = attempt(jnp.zeros_like(tiny))
 
     def shifted() -> tuple[Array, Array]:
         second, well = attempt(tiny)
