@@ -21,6 +21,4 @@ class SolveStatus(eqx.Enumeration):
     )
     nonfinite = "The matrix or the right-hand side holds NaN or infinite entries."
     pattern_mismatch = "The operator has an entry outside the pattern that was prepared."
-    not_definite = (
-        "A pivot was not positive, so the matrix is not positive definite: write SparseLU or AutoSparse instead."
-    )
+    not_definite = "A pivot was not positive: the matrix is not positive definite. Write SparseLU or AutoSparse."
