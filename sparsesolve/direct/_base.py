@@ -6,6 +6,7 @@ import abc
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
 from sparsesolve.pattern import SparsityPattern
@@ -30,6 +31,7 @@ class AbstractDirectPlan(abc.ABC):
     kind: str  # diagonal, tridiagonal, banded, dense, block diagonal, multifrontal, simplicial, cholesky or ldlt
     nnz_factor: int  # stored entries of all factors together
     flops: float  # multiply-adds of one factorization, times two
+    workspace: float = 0.0  # entries that a factorization needs besides its factors
     time: float = 0.0  # estimated nanoseconds of a factorization with a solve, where it was asked for
     alternatives: tuple[Alternative, ...] = ()  # what the choice was made from, best first; empty for a named method
     choices: tuple[Any, ...]  # what, besides kind and pattern, tells two plans apart; hashable
@@ -53,14 +55,30 @@ class AbstractDirectPlan(abc.ABC):
         del factors
         return {}
 
+    factor_dtype: np.dtype | None = None  # type of the factors where it is not that of the values
+
     def describe(self) -> str:
-        """One line for people: kind, size, fill, operations, memory in double precision."""
+        """One line for people: kind, size, fill, operations, memory."""
         n, nnz = self.pattern.shape[0], self.pattern.nnz
         fill = self.nnz_factor / max(1, nnz)
-        return (
+        dtype = np.dtype(self.factor_dtype or np.float64)
+        text = (
             f"{self.kind}: n={n}, nnz={nnz}, {self.nnz_factor} factor entries ({fill:.1f} a matrix entry), "
-            f"{self.flops / 1e6:.3g} Mflop a factorization, {8 * self.nnz_factor / 1e6:.3g} MB of factors in float64"
+            f"{self.flops / 1e6:.3g} Mflop a factorization, {dtype.itemsize * self.nnz_factor / 1e6:.3g} MB of factors "
+            f"in {dtype.name}"
         )
+        return text + (f", {dtype.itemsize * self.workspace / 1e6:.3g} MB of working space" if self.workspace else "")
+
+    def explain(self) -> str:
+        """`describe`, and a line for every method that was considered: its estimated time, its size, or why it cannot
+        be used."""
+        lines = [self.describe()]
+        if not self.alternatives:
+            lines.append("  the method was named, others were not considered")
+        for kind, time, note in self.alternatives:
+            estimate = f"{time / 1e3:12.4g} us" if np.isfinite(time) else "             --"
+            lines.append(f"  {'->' if kind == self.kind else '  '} {kind:<15s}{estimate}  {note}")
+        return "\n".join(lines)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -10,11 +10,11 @@ from sparsesolve import _native
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan
-from sparsesolve.direct._block_diagonal import BlockDiagonalPlan
+from sparsesolve.direct._block_diagonal import BlockDiagonalPlan, component_sizes
 from sparsesolve.direct._cholesky_plan import CholeskyPlan
 from sparsesolve.direct._dense import DensePlan
 from sparsesolve.direct._diagonal import DiagonalPlan
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
 from sparsesolve.direct._native_cholesky import NativeCholeskyPlan
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
@@ -45,15 +45,22 @@ def block_width(width: int) -> int:
     return max(4, width)
 
 
+def band_entries(n: int, width: int) -> float:
+    """Entries of the factors of a band: three blocks a block row, and the table that fills them."""
+    return 4.5 * n * block_width(width)
+
+
 def _diagonal(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
     return DiagonalPlan(pattern)
 
 
 def _block_diagonal(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
+    check_entries(float((component_sizes(pattern).astype(float) ** 2).sum()), "inverse blocks", pattern)
     return BlockDiagonalPlan(pattern)
 
 
 def _dense(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
+    check_entries(2.0 * pattern.shape[0] ** 2, "dense matrix and its factors", pattern)
     return DensePlan(pattern)
 
 
@@ -69,7 +76,7 @@ def _tridiagonal(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDire
 
 def _banded(pattern: SparsityPattern, matching: np.ndarray) -> AbstractDirectPlan:
     order, width = narrowest(pattern, matching)
-    check_fits(24 * pattern.shape[0] * block_width(width), "banded factors", pattern)
+    check_entries(band_entries(pattern.shape[0], width), "banded factors", pattern)
     return BandedPlan(pattern, matching[order], order, block_width(width))
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Inexact, Int, Real
 from sparsesolve.direct._buckets import schedule
 from sparsesolve.direct._cost import front_flops, front_time
 from sparsesolve.direct._fronts import analyze
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._multifrontal_plan import check_indices
 from sparsesolve.direct._scaling import equilibrate_symmetric, on_device, pivot_threshold
 from sparsesolve.direct._symmetric import AbstractSymmetricPlan, Symmetry, symmetric_graph
@@ -54,7 +54,7 @@ class CholeskyPlan(AbstractSymmetricPlan):
         self.nnz_factor = int((k * k + k * m).sum())
         self.flops = float(front_flops(k, m).sum())
         self.time = float(front_time(k, m).sum())
-        check_fits(8 * self.nnz_factor, "factors", pattern)
+        check_entries(self.nnz_factor, "factors", pattern)
         plan = schedule(fronts, sides=1)
         place = np.empty(n, np.int64)
         place[fronts.order] = np.arange(n)

@@ -16,7 +16,7 @@ import numpy as np
 from sparsesolve.direct._banded import BandedPlan
 from sparsesolve.direct._base import AbstractDirectPlan, Alternative
 from sparsesolve.direct._block_diagonal import BlockDiagonalPlan, component_sizes
-from sparsesolve.direct._builders import Builder, block_width, builder, narrowest
+from sparsesolve.direct._builders import Builder, band_entries, block_width, builder, narrowest
 from sparsesolve.direct._cost import (
     banded_time,
     block_diagonal_time,
@@ -28,6 +28,7 @@ from sparsesolve.direct._cost import (
 )
 from sparsesolve.direct._dense import DensePlan
 from sparsesolve.direct._diagonal import DiagonalPlan
+from sparsesolve.direct._memory import fits
 from sparsesolve.direct._simplicial import SimplicialPlan
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 from sparsesolve.pattern import SparsityPattern
@@ -90,9 +91,9 @@ def _structures(pattern: SparsityPattern, matching: np.ndarray, pivot: bool) -> 
     if pattern.nnz == n and np.array_equal(pattern.rows, pattern.indices):
         return [Candidate("diagonal", float(n), "only diagonal entries", lambda: DiagonalPlan(pattern))]
     dense = Candidate("dense", dense_time(n), f"{n} x {n} entries", lambda: DensePlan(pattern))
-    if n <= _TINY:  # pivots among all rows, so that it is also the safest
+    if n <= _TINY and fits(2.0 * n * n):  # pivots among all rows, so that it is also the safest
         return [dense]
-    if n > _DENSE:
+    if n > _DENSE or not fits(2.0 * n * n):
         dense = Candidate("dense", np.inf, f"{n} x {n} entries, too many", None)
     return [dense, _block_diagonal(pattern), *_bands(pattern, matching, pivot)]
 
@@ -117,6 +118,8 @@ def _bands(pattern: SparsityPattern, matching: np.ndarray, pivot: bool) -> list[
             "tridiagonal", tridiagonal_time(n, gpu), "half bandwidth 1", lambda: TridiagonalPlan(pattern, order)
         )
     block = block_width(width)
+    if not fits(band_entries(n, width)):
+        return [tridiagonal, Candidate("banded", np.inf, f"half bandwidth {width}, does not fit in memory", None)]
     banded = Candidate(
         "banded",
         banded_time(n, block, gpu),

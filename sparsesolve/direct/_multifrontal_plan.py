@@ -19,7 +19,7 @@ from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._buckets import schedule
 from sparsesolve.direct._cost import front_flops, front_time
 from sparsesolve.direct._fronts import FrontStatistics, analyze, lu_entries
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._scaling import equilibrate, line_tables, on_device, pivot_threshold
 from sparsesolve.direct._tables import ABSENT, Sizes, build_tables
 from sparsesolve.pattern import SparsityPattern
@@ -55,11 +55,12 @@ class MultifrontalPlan(AbstractDirectPlan):
         self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
             fronts, lu_entries, front_flops, front_time
         )
-        check_fits(8 * self.nnz_factor, "factors", pattern)
+        check_entries(self.nnz_factor, "factors", pattern)
         plan = schedule(fronts)
         tables, self.sizes = build_tables(
             fronts, plan, pattern.rows, pattern.indices, matching[fronts.order], fronts.order
         )
+        self.workspace = float(self.sizes.pool)
         check_indices(pattern, self.sizes)
         self.buckets = plan.buckets
         self.matching, self.order = matching, fronts.order
@@ -86,7 +87,7 @@ class MultifrontalPlan(AbstractDirectPlan):
 def check_indices(pattern: SparsityPattern, sizes: Sizes) -> None:
     """Refuses working arrays that do not fit in memory, or whose entries cannot be numbered with 32 bits."""
     n = pattern.shape[0]
-    check_fits(8 * (sizes.factor + sizes.pool), "padded factors", pattern)
+    check_entries(sizes.factor + sizes.pool, "padded factors and working space", pattern)
     if max(sizes.factor, 4 * sizes.pool) >= 4 * ABSENT:
         raise ValueError(
             f"The factors of this {n} x {n} matrix need {sizes.factor} entries and {sizes.pool} entries "

@@ -19,7 +19,7 @@ from jaxtyping import Array, Inexact, Int
 
 from sparsesolve import _native
 from sparsesolve.direct._fronts import analyze
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._native_multifrontal import apply_linear, build_native_tables, check_front_indices
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.direct._symmetric import AbstractSymmetricPlan, Symmetry, symmetric_graph
@@ -53,7 +53,7 @@ class NativeCholeskyPlan(AbstractSymmetricPlan):
         self.nnz_factor = int((panels_size(fronts.pivots) + k * m).sum())
         self.flops = float(cholesky_front_flops(k, m).sum())
         self.time = float(cholesky_front_time(k, m).sum())
-        check_fits(8 * self.nnz_factor, "factors", pattern)
+        check_entries(self.nnz_factor, "factors", pattern)
         check_front_indices(pattern, int((k * k + k * m).max()))
         self.order = fronts.order
         self._host_tables = build_native_tables(fronts, pattern, np.arange(pattern.shape[0]), lower=True)

@@ -19,7 +19,7 @@ from sparsesolve import _native
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._fronts import Fronts, FrontStatistics, analyze, lu_entries
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries, stack_entries
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.pattern import SparsityPattern
 
@@ -48,7 +48,8 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
         self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
             fronts, lu_entries, native_front_flops, native_front_time
         )
-        check_fits(8 * self.nnz_factor, "factors", pattern)
+        self.workspace = stack_entries(fronts.pivots, fronts.border_sizes, fronts.parent)
+        check_entries(self.nnz_factor + self.workspace, "factors and working space", pattern)
         check_front_indices(pattern, int(lu_entries(fronts.pivots, fronts.border_sizes).max()))
         self.matching, self.order = matching, fronts.order
         self._host_tables = build_native_tables(fronts, pattern, matching)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Inexact
+from jaxtyping import DTypeLike, Inexact
 
 from sparsesolve import _native
 from sparsesolve._cache import BoundedCache
+from sparsesolve.direct import _memory
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._builders import METHODS, builder, symmetric_builder
 from sparsesolve.direct._choose import choose
 from sparsesolve.direct._matching import product_matching, structural_matching
+from sparsesolve.direct._mixed import MixedPlan, low_precision
 from sparsesolve.direct._symmetric import Symmetry, require_symmetric
 from sparsesolve.direct._trial import needs_matching
 from sparsesolve.pattern import SparsityPattern
@@ -26,6 +28,7 @@ Backend = Literal["auto", "native", "portable"]
 Method = Literal["auto", "diagonal", "block_diagonal", "tridiagonal", "banded", "dense", "multifrontal", "simplicial"]
 
 _plans = BoundedCache("direct plans", maxsize=64)
+_sampled = BoundedCache("direct plans of first values", maxsize=64)
 
 
 def plan_direct(
@@ -35,6 +38,7 @@ def plan_direct(
     sample: Inexact[np.ndarray, " nnz"] | None = None,
     backend: Backend = "auto",
     symmetry: Symmetry | None = None,
+    factor_dtype: DTypeLike | None = None,
 ) -> AbstractDirectPlan:
     """Prepares a direct factorization of matrices with this pattern.
 
@@ -47,6 +51,8 @@ def plan_direct(
             device; `"auto"`, native where it is installed and JAX's default device is a CPU.
         symmetry: `"positive"` or `"negative"` for definite Hermitian matrices (Cholesky), `"symmetric"` for `A = A^T`
             and `"hermitian"` for `A = A^H` (LDL^T): the multifrontal method then factorizes one triangle.
+        factor_dtype: type of the factors, `jnp.float32` for half the memory; that of the values if not given. Solves
+            by `solve_refined` keep the accuracy of the values.
 
     Returns:
         The plan, from a cache of the last 64 where possible.
@@ -68,16 +74,40 @@ def plan_direct(
     """
     _check_request(pattern, method, sample)
     native = _use_native(backend)
+    if factor_dtype is None:
+        return _plan(pattern, method, native, sample, symmetry)
+    low = low_precision(factor_dtype)
+    token = _memory.factor_dtype.set(low.name)
+    try:
+        return MixedPlan(_plan(pattern, method, native, sample, symmetry), low)
+    finally:
+        _memory.factor_dtype.reset(token)
+
+
+def plan_of_first_values(
+    pattern: SparsityPattern, data: Inexact[np.ndarray, " nnz"] | None, **options: Any
+) -> AbstractDirectPlan:
+    """`plan_direct` with the first concrete values that were seen on this pattern as the sample: the trial elimination
+    is not repeated for later values. `None` where values are traced: they cannot be looked at."""
+    if data is None:
+        return plan_direct(pattern, **options)
+    return _sampled.get((pattern, *sorted(options.items())), lambda: plan_direct(pattern, sample=data, **options))
+
+
+def _plan(
+    pattern: SparsityPattern, method: Method, native: bool, sample: Any, symmetry: Symmetry | None
+) -> AbstractDirectPlan:
     if symmetry is not None:
         return _plan_symmetric(pattern, method, native, symmetry, sample)
-    key = (pattern, method, native, None)
+    counted = _memory.factor_dtype.get()
+    key = (pattern, method, native, counted, None)
     plan = _plans.get(key, lambda: _build(pattern, method, native, structural_matching(pattern)))
     if sample is None or not needs_matching(plan, np.asarray(sample)):
         return plan
     matching = product_matching(pattern, np.asarray(sample))
     if matching is None:
         return plan
-    key = (pattern, method, native, matching.tobytes())
+    key = (pattern, method, native, counted, matching.tobytes())
     return _plans.get(key, lambda: _build(pattern, method, native, matching, pivot=True))
 
 

@@ -18,7 +18,7 @@ from sparsesolve import _native
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._cost import simplicial_time
 from sparsesolve.direct._linear_solve import solve_linear
-from sparsesolve.direct._memory import check_fits
+from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.direct._simplicial_order import BlockOrder, block_order
 from sparsesolve.pattern import SparsityPattern
@@ -53,7 +53,7 @@ class SimplicialPlan(AbstractDirectPlan):
         self.nnz_factor = int(l.sum() + u.sum()) + self._host_tables.off_row.size + pattern.shape[0]
         self.flops = 2.0 * updates + float(l.sum())
         self.time = simplicial_time(pattern.shape[0], pattern.nnz, self.nnz_factor, updates)
-        check_fits(8 * self.nnz_factor, "factors", pattern)
+        check_entries(self.nnz_factor, "factors", pattern)
 
     @functools.cached_property
     def tables(self) -> Any:

@@ -20,12 +20,16 @@ from sparsesolve.direct._multifrontal_plan import MultifrontalPlan
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
 from sparsesolve.direct._scaling import ruiz
 from sparsesolve.direct._simplicial import SimplicialPlan
+from sparsesolve.direct._symmetric import AbstractSymmetricPlan
 from sparsesolve.direct._tridiagonal import TridiagonalPlan
 
 
 def needs_matching(plan: AbstractDirectPlan, sample: np.ndarray) -> bool:
     """Whether elimination in the plan's order, without any pivoting, fails on the sample values."""
-    if isinstance(plan, DiagonalPlan | DensePlan | BlockDiagonalPlan) or not np.isfinite(sample).all():
+    if (
+        isinstance(plan, DiagonalPlan | DensePlan | BlockDiagonalPlan | AbstractSymmetricPlan)
+        or not np.isfinite(sample).all()
+    ):
         return False
     pattern = plan.pattern
     order, matching = _orders(plan)

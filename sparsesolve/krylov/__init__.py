@@ -10,5 +10,6 @@ from sparsesolve.krylov._base import (
 )
 from sparsesolve.krylov._bicgstab import bicgstab as bicgstab
 from sparsesolve.krylov._cg import cg as cg
+from sparsesolve.krylov._gcr import GCRResult as GCRResult, gcr_cycle as gcr_cycle
 from sparsesolve.krylov._gmres import gmres as gmres
 from sparsesolve.krylov._idr import idr as idr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import equinox as eqx
+from jaxtyping import DTypeLike
 
 from sparsesolve.direct import AbstractDirectPlan
 from sparsesolve.direct._plan import Method
@@ -26,6 +27,9 @@ class AutoSparse(AbstractDirectSolver):
 
     Attributes:
         max_refinements: most steps of iterative refinement a solve takes.
+        max_linear_iterations: most steps of GMRES, preconditioned by the factors, where refinement is not enough.
+        factor_dtype: type of the factors, `jnp.float32` for half the memory; that of the matrix if not given. Solutions
+            have the accuracy of the matrix all the same.
         plan: symbolic factorization pinned by `prepare`; otherwise made from the operator while tracing.
 
     Example:
@@ -41,6 +45,8 @@ class AutoSparse(AbstractDirectSolver):
     """
 
     max_refinements: int = eqx.field(default=3, static=True)
+    max_linear_iterations: int = eqx.field(default=100, static=True)
+    factor_dtype: DTypeLike | None = eqx.field(default=None, static=True)
     plan: AbstractDirectPlan | None = eqx.field(default=None, static=True)
     method: ClassVar[Method] = "auto"
     use_symmetry: ClassVar[Use] = "where tagged"

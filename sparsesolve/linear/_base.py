@@ -15,17 +15,19 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import jax.tree_util as jtu
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Bool, Inexact, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Bool, DTypeLike, Inexact, PyTree
 
 from sparsesolve._tree import Structure
-from sparsesolve.direct import AbstractDirectPlan, plan_direct, solve_refined
-from sparsesolve.direct._plan import Method
+from sparsesolve.direct import AbstractDirectPlan, SolveStatus, plan_direct, solve_refined
+from sparsesolve.direct._plan import Method, plan_of_first_values
 from sparsesolve.direct._symmetric import Symmetry
 from sparsesolve.linear._entries import probe, sparse_entries
 from sparsesolve.linear._symmetry import Use, usable_symmetry
-from sparsesolve.matrix import SparseLinearOperator
+from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -58,6 +60,8 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
 
     plan: eqx.AbstractVar[AbstractDirectPlan | None]
     max_refinements: eqx.AbstractVar[int]
+    max_linear_iterations: eqx.AbstractVar[int]
+    factor_dtype: eqx.AbstractVar[DTypeLike | None]
     method: eqx.AbstractClassVar[Method]
     use_symmetry: eqx.AbstractClassVar[Use]
 
@@ -92,7 +96,9 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         if symmetry is None and self.use_symmetry == "always":
             symmetry = "positive"
         values = None if sample is None else np.asarray(sample)
-        plan = plan_direct(pattern, method=self.method, sample=values, symmetry=symmetry)
+        plan = plan_direct(
+            pattern, method=self.method, sample=values, symmetry=symmetry, factor_dtype=self.factor_dtype
+        )
         return dataclasses.replace(self, plan=plan)
 
     def explain(
@@ -102,19 +108,23 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         *,
         symmetry: Symmetry | None = None,
     ) -> None:
-        """Prints what would be done with matrices of this pattern: kind, fill, flops, memory and why."""
-        print(self.prepare(pattern, sample, symmetry=symmetry).plan.describe())
+        """Prints what would be done with matrices of this pattern: kind, fill, flops, memory, and why: every method
+        that was considered with its estimated time, or what it lacks."""
+        print(self.prepare(pattern, sample, symmetry=symmetry).plan.explain())
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> DirectState:
-        """Reads the entries of the operator and factorizes them."""
+        """Reads the entries of the operator and factorizes them.
+
+        Without a prepared plan, concrete values are their own sample (the first ones seen on a pattern); traced ones
+        cannot be looked at, so inside `jit` only `prepare` with a sample chooses pivots by value.
+        """
         del options
         _require_square(type(self).__name__, (operator.out_size(), operator.in_size()))
         pinned = None if self.plan is None else self.plan.pattern
         matrix = sparse_entries(operator, pinned)
         plan = self.plan
         if plan is None:
-            symmetry = usable_symmetry(operator, matrix.pattern, self.use_symmetry)
-            plan = plan_direct(matrix.pattern, method=self.method, symmetry=symmetry)
+            plan = self._plan_of(matrix, usable_symmetry(operator, matrix.pattern, self.use_symmetry))
         if plan.pattern != matrix.pattern:
             matrix = matrix.on_pattern(plan.pattern)
         declared = pinned is not None and not isinstance(operator, SparseLinearOperator)
@@ -128,10 +138,19 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
             Structure.of(operator.out_structure()),
         )
 
+    def _plan_of(self, matrix: SparseMatrix, symmetry: Symmetry | None) -> AbstractDirectPlan:
+        values = None if isinstance(matrix.data, Tracer) else np.asarray(matrix.data)
+        options = {"method": self.method, "symmetry": symmetry, "factor_dtype": self.factor_dtype}
+        return plan_of_first_values(matrix.pattern, values, **options)
+
     def compute(
         self, state: DirectState, vector: PyTree[Array], options: dict[str, Any]
     ) -> tuple[PyTree[Array], lx.RESULTS, dict[str, Any]]:
-        """Solves with refinement; `singular` where the true residual stays large."""
+        """Solves with refinement, GMRES where that fails, and a check of the true residual.
+
+        `stats["status"]` is a `SolveStatus`; lineax's `result` is its nearest member: `stagnation` for `inaccurate`,
+        `nonfinite_input` for `nonfinite`, `singular` for `singular` and `pattern_mismatch`.
+        """
         del options
         source, target = (state.target, state.source) if state.transposed else (state.source, state.target)
         b = target.ravel(vector)
@@ -143,19 +162,24 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
             jnp.conj(b) if state.conjugated else b,
             transpose=state.transposed,
             max_refinements=self.max_refinements,
+            max_linear_iterations=self.max_linear_iterations,
         )
         solution = source.unravel(jnp.conj(x) if state.conjugated else x)
-        fine = info.converged & state.agrees
+        status = info.status
         if self.use_symmetry == "always":  # who asks for definiteness is told; otherwise the residual decides
-            fine = fine & state.plan.sound(state.factors)
-        result = lx.RESULTS.where(fine, lx.RESULTS.successful, lx.RESULTS.singular)
+            unsound = info.converged & ~state.plan.sound(state.factors)
+            status = SolveStatus.where(unsound, SolveStatus.not_definite, status)
+        status = SolveStatus.where(state.agrees, status, SolveStatus.pattern_mismatch)
         stats = {
-            "num_refinements": info.num_refinements,
+            "status": status,
             "backward_error": info.backward_error,
+            "num_refinements": info.num_refinements,
+            "num_linear_iterations": info.num_linear_iterations,
             "nnz": state.plan.pattern.nnz,
             "nnz_factor": state.plan.nnz_factor,
+            "factor_bytes": sum(leaf.size * leaf.dtype.itemsize for leaf in jtu.tree_leaves(state.factors)),
         } | state.plan.statistics(state.factors)
-        return solution, result, stats
+        return solution, _result(status), stats
 
     def transpose(self, state: DirectState, options: dict[str, Any]) -> tuple[DirectState, dict[str, Any]]:
         """The state of the transposed operator: the same factors."""
@@ -169,6 +193,13 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
     def assume_full_rank(self) -> bool:
         """Square and nonsingular, or the result says otherwise."""
         return True
+
+
+def _result(status: SolveStatus) -> lx.RESULTS:
+    """lineax's nearest word for a status."""
+    result = lx.RESULTS.where(status == SolveStatus.successful, lx.RESULTS.successful, lx.RESULTS.singular)
+    result = lx.RESULTS.where(status == SolveStatus.inaccurate, lx.RESULTS.stagnation, result)
+    return lx.RESULTS.where(status == SolveStatus.nonfinite, lx.RESULTS.nonfinite_input, result)
 
 
 def _require_square(name: str, shape: tuple[int, int]) -> None:
