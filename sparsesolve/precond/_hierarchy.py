@@ -262,7 +262,7 @@ def _coarse_sample(
     p = rt = _sample_interpolation(pattern, sample, kinds, labels, interpolation, gather)
     if not symmetric:
         rt = _sample_interpolation(pattern, sample[pattern.transpose_order], kinds, labels, interpolation, gather)
-    if native and jax.config.jax_enable_x64:
+    if native and jnp.result_type(float) == np.float64:
         plan, tables = native_galerkin(pattern, interpolation, coarse)
         with jax.ensure_compile_time_eval():
             return np.asarray(galerkin(plan, tables, jnp.asarray(sample), jnp.asarray(p), jnp.asarray(rt)))
