@@ -36,7 +36,7 @@ from sparsesolve.precond._interpolation import (
 )
 from sparsesolve.precond._native_rows import RowsLayout, rows_product
 from sparsesolve.precond._strength import STRONG, WEAK, classify_entries, unit_sample, without_surplus
-from sparsesolve.precond._sums import SumsLayout, sums_product
+from sparsesolve.precond._sums import SumsLayout, host_sums, sums_product
 
 _SLOWEST = 0.8  # a coarser level with more unknowns than this part of the finer one is not worth having
 _LARGEST_INVERSE = 1024
@@ -236,7 +236,9 @@ def _coarsen(
     )
     coarse_fields = np.zeros(count, fields.dtype)
     coarse_fields[labels[labels >= 0]] = fields[labels >= 0]
-    return plan, tables, coarse, _coarse_sample(pattern, sample, kinds, labels, coarse, symmetric), coarse_fields
+    gather = interpolation_tables.gather
+    values = _coarse_sample(pattern, sample, kinds, labels, interpolation, gather, coarse, symmetric, native)
+    return plan, tables, coarse, values, coarse_fields
 
 
 def _product(pattern: SparsityPattern) -> tuple[AbstractLayout, Any]:
@@ -250,36 +252,48 @@ def _coarse_sample(
     sample: np.ndarray,
     kinds: np.ndarray,
     labels: np.ndarray,
+    interpolation: SparsityPattern,
+    gather: Any,
     coarse: SparsityPattern,
     symmetric: bool,
+    native: bool,
 ) -> np.ndarray:
-    """Values of the Galerkin product of the sample, by SciPy."""
+    """Values of the Galerkin product of the sample: by the compiled kernel, or by SciPy."""
+    p = rt = _sample_interpolation(pattern, sample, kinds, labels, interpolation, gather)
+    if not symmetric:
+        rt = _sample_interpolation(pattern, sample[pattern.transpose_order], kinds, labels, interpolation, gather)
+    if native and jnp.result_type(float) == np.float64:
+        plan, tables = native_galerkin(pattern, interpolation, coarse)
+        with jax.ensure_compile_time_eval():
+            return np.asarray(galerkin(plan, tables, jnp.asarray(sample), jnp.asarray(p), jnp.asarray(rt)))
     a = scipy.sparse.csr_matrix((sample, pattern.indices, pattern.indptr), pattern.shape)
-    some = np.flatnonzero(labels >= 0)
-    tentative = scipy.sparse.csr_matrix((np.ones(some.size), (some, labels[some])), (labels.size, coarse.shape[0]))
-    p = _smoothed(pattern, sample, kinds, tentative)
-    rt = p if symmetric else _smoothed(pattern, sample[pattern.transpose_order], kinds, tentative)
-    product = (rt.T.tocsr() @ (a @ p)).tocoo()
+    shape = interpolation.shape
+    left, right = (scipy.sparse.csr_matrix((x, interpolation.indices, interpolation.indptr), shape) for x in (rt, p))
+    product = (left.T.tocsr() @ (a @ right)).tocoo()
     data = np.zeros(coarse.nnz, sample.dtype)
     data[positions(coarse, product.row, product.col)] = product.data
     return data
 
 
-def _smoothed(pattern: SparsityPattern, data: np.ndarray, kinds: np.ndarray, tentative: Any) -> Any:
+def _sample_interpolation(
+    pattern: SparsityPattern,
+    data: np.ndarray,
+    kinds: np.ndarray,
+    labels: np.ndarray,
+    interpolation: SparsityPattern,
+    gather: Any,
+) -> np.ndarray:
+    """Values of the interpolation of the sample. The radius is the bound of Gershgorin's circles."""
     diagonal = data[pattern.diagonal_positions]
     weak = kinds == WEAK
     if weak.any():
-        rows = scipy.sparse.csr_matrix((np.where(weak, data, 0), pattern.indices, pattern.indptr), pattern.shape)
-        diagonal = diagonal + np.asarray(rows.sum(axis=1)).ravel()
+        diagonal = diagonal + np.add.reduceat(np.where(weak, data, 0), pattern.indptr[:-1])
     inverse = 1 / np.where(diagonal == 0, 1, diagonal)
     filtered = np.where(kinds == STRONG, data, 0)
     filtered[pattern.diagonal_positions] = diagonal
-    matrix = scipy.sparse.csr_matrix((filtered, pattern.indices, pattern.indptr), pattern.shape)
-    rows = np.abs(filtered)
-    radius = np.max(np.add.reduceat(rows, pattern.indptr[:-1]) * np.abs(inverse))
-    some = scipy.sparse.diags_array((np.diff(tentative.indptr) > 0).astype(float))
-    scaled = some @ scipy.sparse.diags_array(DAMPING / radius * inverse) @ (matrix @ tentative)
-    return (tentative - scaled).tocsr()
+    radius = np.max(np.add.reduceat(np.abs(filtered), pattern.indptr[:-1]) * np.abs(inverse))
+    step = (DAMPING / radius * inverse)[interpolation.rows] * host_sums(gather, filtered)
+    return (labels[interpolation.rows] == interpolation.indices) - step
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -99,6 +99,15 @@ def sum_products(tables: Any, size: int, *vectors: Inexact[Array, " length"]) ->
     return sum_arranged(tables, size, arrange_first(tables, first), *others, dtype=first.dtype)
 
 
+def host_sums(tables: Any, vector: np.ndarray) -> np.ndarray:
+    """The sums of a map with one factor, by NumPy."""
+    blocks, place = tables
+    padded = np.append(vector, vector.dtype.type(0))
+    sums = [padded[block[0]].sum(axis=0) for block in blocks]
+    found = np.concatenate(sums) if sums else np.zeros(len(place), vector.dtype)
+    return found if isinstance(place, tuple) else found[place]
+
+
 def arrange_first(tables: Any, first: Inexact[Array, " length"]) -> tuple[Inexact[Array, "width targets"], ...]:
     """The first factor of every term, zero for padding."""
     padded = jnp.concatenate([first, jnp.zeros((1,), first.dtype)])

@@ -1,10 +1,18 @@
 """Arguments that do not fit end in an error, never in a crash or a read outside.
 
-To look for reads outside, build with the sanitizers and run all tests of kernels with them (GCC's names):
+To look for reads outside, build with the sanitizers and run all tests of kernels with them (GCC's names; it takes some
+minutes, and `-O1` comes after the package's own `-O3`). The last line brings the ordinary kernels back:
 
-    python -c "from sparsesolve._native._build import build; build(extra=('-g', '-fsanitize=address,undefined'))"
+    FLAGS="'-O1', '-g1', '-fno-omit-frame-pointer', '-fsanitize=address,undefined'"
+    python -c "from sparsesolve._native._build import build; build(extra=($FLAGS))"
     LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-        python -m pytest tests/native tests/direct/test_native_multifrontal.py
+        UBSAN_OPTIONS=print_stacktrace=1 python -m pytest -x -s tests/native tests/direct/test_native_multifrontal.py \
+        tests/direct/test_native_cholesky.py tests/direct/test_simplicial.py tests/matrix/test_native_products.py \
+        tests/precond/test_multigrid_parts.py
+    python -m sparsesolve._native
+
+`-s` lets messages of the undefined-behaviour sanitizer through, which fail no test: search the output for "runtime
+error". Last clean run of `tests/native`, threads included: November 2026, GCC 12.2, jaxlib 0.10.2.
 """
 
 import hypothesis

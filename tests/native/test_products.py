@@ -94,9 +94,12 @@ def test_sizes_and_types_that_do_not_fit(calls):
 
 def test_offsets_that_do_not_fit(calls):
     call, tables, values, v = calls[0]
-    for offsets in ((-6, -1, 0, 1), (-6, -1, 0, 1, 2**40), (-6, -1, 0, 1, 29)):
+    for offsets in ((-6, -1, 0, 1), (-6, -1, 0, 1, 2**40), (-(2**63), -1, 0, 1, 6), (-6, -1, 0, 1, 29)):
         with pytest.raises(REFUSED, match="sparsesolve: "):
             call(tables, values, v, offsets=offsets)
+    unused = [*tables[:2], np.insert(tables[2], 5, -1, axis=1)]  # a diagonal of no row, far outside
+    expected = call(tables, values, v)
+    np.testing.assert_array_equal(call(unused, values, v, offsets=(-6, -1, 0, 1, 6, 10**9)), expected)
     diagonals = jax.ffi.ffi_call(_native.DIAGONALS, jax.ShapeDtypeStruct((1, 30, 1), np.float64))
     with pytest.raises(REFUSED, match="one value for each row"):
         diagonals(v, np.ones((1, 29)), offsets=np.array([0]), transpose=np.bool_(False)).block_until_ready()

@@ -1,5 +1,6 @@
 """Matrices for the tests of preconditioners, by SciPy, and a Krylov solve that counts its steps."""
 
+import equinox as eqx
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg
@@ -32,10 +33,11 @@ def shifted(laplacian, c):
     return ss.SparseMatrix.from_scipy((sp.eye_array(laplacian.shape[0]) + c * laplacian).tocsr())
 
 
-def cg_steps(matrix, operator, rtol=1e-8):
+def cg_steps(matrix, operator, rtol=1e-8, jit=False):
     """Steps of SciPy's CG to a relative residual, which is checked."""
+    apply = eqx.filter_jit(operator.mv) if jit else operator.mv
     A, b = matrix.to_scipy(), np.random.default_rng(0).standard_normal(matrix.shape[0])
-    M = scipy.sparse.linalg.LinearOperator(A.shape, matvec=lambda v: np.asarray(operator.mv(v)), dtype=A.dtype)
+    M = scipy.sparse.linalg.LinearOperator(A.shape, matvec=lambda v: np.asarray(apply(v)), dtype=A.dtype)
     steps = []
     x, status = scipy.sparse.linalg.cg(A, b, rtol=rtol, atol=0, M=M, maxiter=200, callback=steps.append)
     assert status == 0 and np.linalg.norm(b - A @ x) <= 2 * rtol * np.linalg.norm(b)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import _direct_peers, batched, coloring, detection, direct, jacobian, newton, overhead, products
+from benchmarks import _direct_peers, amg, batched, coloring, detection, direct, jacobian, newton, overhead, products
 from benchmarks.__main__ import NAMES, load, main
 from benchmarks._base import Case, SkipError
 from benchmarks._harness import run_case
@@ -121,6 +121,19 @@ def test_other_direct_solvers_solve_where_they_are_installed(peer):
         _passes(getattr(_direct_peers, peer)("jumping_diffusion", [9]))
     except ImportError as error:
         pytest.skip(f"{error.name} is not installed")
+
+
+def test_multigrid_trials_solve_and_a_wrong_solution_is_seen():
+    trial = amg.sparsesolve("mesh", 16, 100.0)
+    _passes(trial)
+    assert 0 < trial.notes["steps"] < 10 and trial.check(np.zeros(14**2)) == 1
+    _passes(amg.plain("3-D", 5, 10.0))
+    _passes(amg.sparsesolve_direct("2-D", 9, 1.0))
+
+
+def test_pyamg_solves_where_it_is_installed():
+    pytest.importorskip("pyamg")
+    _passes(amg.pyamg("2-D", 25, 100.0))
 
 
 def test_batched_trials_solve_and_a_wrong_member_is_seen():

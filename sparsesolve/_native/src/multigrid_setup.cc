@@ -126,7 +126,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveGalerkin, sparsesolve::galerkin_call,
 SPARSESOLVE_EXPORT int32_t sparsesolve_aggregate(int32_t n, const int32_t* indptr, const int32_t* indices,
                                                  int32_t* label) try {
   for (int32_t i = 0; i < n; i++) {
-    if (indptr[i] < 0 || indptr[i + 1] < indptr[i]) return -1;
+    if (indptr[i] < 0 || indptr[i + 1] < indptr[i] || indptr[i + 1] > indptr[n]) return -1;
     for (int32_t e = indptr[i]; e < indptr[i + 1]; e++) {
       if (indices[e] < 0 || indices[e] >= n) return -1;
     }

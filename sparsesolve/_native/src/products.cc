@@ -14,6 +14,9 @@ namespace {
 
 using Integers = ffi::Span<const int64_t>;
 
+// Whether a diagonal can exist at all, so that places computed from its offset cannot overflow.
+inline bool is_offset(int64_t offset) { return offset > -(int64_t{1} << 31) && offset < int64_t{1} << 31; }
+
 constexpr int64_t kRowsChecked = 256;  // tables of so many rows are still in the cache when they are used
 
 template <class T>
@@ -61,7 +64,7 @@ void diagonals(const Vectors<T>& x, const ffi::RemainingArgs& args, Integers off
   for (size_t d = 0; d < offsets.size(); d++) {
     values.push_back(values_of<T>(argument(args, d), 1, x.members, "diagonal"));
     require(values[d].size == (transpose ? x.others : x.rows), "a diagonal must have one value for each row");
-    require(std::abs(offsets[d]) < int64_t{1} << 31, "offsets: a diagonal is outside the matrix");
+    require(is_offset(offsets[d]), "offsets: a diagonal is outside the matrix");
     a.shift.push_back(transpose ? -offsets[d] : offsets[d]);
   }
   require(offsets.size() > 0, "there must be a diagonal");
@@ -110,7 +113,7 @@ ffi::Error stencil_call(ffi::AnyBuffer starts_buffer, ffi::AnyBuffer kinds, ffi:
     const bool full = starts.size == 0;
     require(static_cast<int64_t>(kinds.element_count()) == starts.size, "kinds and starts must be equally long");
     require(full || ranks.core(1) == width, "ranks must have a column for each diagonal");
-    for (const int64_t offset : offsets) require(std::abs(offset) < int64_t{1} << 31, "offsets: outside the matrix");
+    for (const int64_t offset : offsets) require(is_offset(offset), "offsets: outside the matrix");
     dispatch(v.element_type(), [&](auto zero) {
       using T = decltype(zero);
       const Vectors<T> x(v, *y);

@@ -57,6 +57,8 @@ inline void check_columns(const Simplicial& t) {
   require(last.l == t.l_size && last.u == t.u_size && last.in == t.in_size && last.off == t.off_size &&
               last.run == t.run_size,
           "columns: the last must end with the tables");
+  // How many of U's rows in column k are not its own; 64 bits, for the numbers may be anything yet.
+  const auto shared = [c](int64_t k) { return int64_t{c[k + 1].u} - c[k].u - c[k].own; };
   bool good = true;
   for (int64_t k = 0; k < t.n; k++) {
     const Column &a = c[k], &b = c[k + 1];
@@ -64,12 +66,11 @@ inline void check_columns(const Simplicial& t) {
     good &= (a.chain >= 1) & (a.chain <= t.n - k);
     good &= (a.together == 1) | (a.together == 2) | (a.together == 4);
     good &= a.together <= t.n - k;
-    good &= (a.own >= 0) & (a.own <= b.u - a.u);
-    for (int64_t g = 1; good && g < a.together; g++) {
-      good &= c[k + g + 1].u - c[k + g].u - c[k + g].own >= b.u - a.u - a.own;
-    }
+    good &= (a.own >= 0) & (shared(k) >= 0);
+    for (int64_t g = 1; good && g < a.together; g++) good &= shared(k + g) >= shared(k);
     // The columns of a chain shrink by one entry each.
-    good &= (a.chain < 2) | ((b.chain == a.chain - 1) & (b.l - a.l == c[std::min(k + 2, t.n)].l - b.l + 1));
+    good &= (a.chain < 2) | ((b.chain + int64_t{1} == a.chain) &
+                             (int64_t{b.l} - a.l == int64_t{c[std::min(k + 2, t.n)].l} - b.l + 1));
   }
   require(good, "columns: a column ends before it begins or does not continue its chain or group");
 }

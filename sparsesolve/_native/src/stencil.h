@@ -47,8 +47,9 @@ struct Stencil {
       if (one.length == 0) continue;
       one.least = *std::min_element(one.offsets.begin(), one.offsets.end());
       one.most = *std::max_element(one.offsets.begin(), one.offsets.end());
-      least = std::min(least, one.least), most = std::max(most, one.most);
     }
+    // Of all diagonals, also those of no kind: rows of several kinds are multiplied with every one of them.
+    for (const int64_t offset : offsets) least = std::min(least, offset), most = std::max(most, offset);
   }
 
   const StencilKind& kind_of(int64_t row) const {
