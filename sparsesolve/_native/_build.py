@@ -6,12 +6,14 @@ It uses no Python ABI; one file serves every Python, and its name carries the ve
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib.util
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = (
@@ -27,7 +29,7 @@ SOURCES = (
     "multigrid_setup.cc",
     "library.cc",
 )
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
 _TIMEOUT = 900
 
 
@@ -90,19 +92,31 @@ def build(target: pathlib.Path = HERE, extra: tuple[str, ...] = ()) -> pathlib.P
         raise BuildError("the native kernels are built with GCC or Clang on Linux and macOS only")
     path = target / library_name(interface_version())
     target.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    sources = [str(HERE / "src" / name) for name in SOURCES]
     errors = ""
-    try:
+    with tempfile.TemporaryDirectory() as scratch:
         for processor in (("-march=native",), ()):
-            flags = (*FLAGS, "-DNDEBUG", *processor, *extra, "-I", str(include_dir()), "-o", str(scratch))
-            errors = _run([compiler(), *flags, *sources])
+            flags = (*FLAGS, "-DNDEBUG", *processor, *extra, "-I", str(include_dir()))
+            library = pathlib.Path(scratch) / path.name
+            errors = _compile(flags, library)
             if not errors:
-                os.replace(scratch, path)
+                whole = path.with_suffix(f".{os.getpid()}.tmp")  # in the same folder, so that it can be renamed
+                shutil.copyfile(library, whole)
+                os.replace(whole, path)
                 return path
-    finally:
-        scratch.unlink(missing_ok=True)
     raise BuildError(f"the compiler failed: {errors}")
+
+
+def _compile(flags: tuple[str, ...], library: pathlib.Path) -> str:
+    """Compiles the sources side by side and links them; the compiler's complaint, empty when it succeeds."""
+    compile_one = [compiler(), *flags]
+    objects = [str(library.with_name(name).with_suffix(".o")) for name in SOURCES]
+    commands = [
+        [*compile_one, "-c", "-o", target, str(HERE / "src" / name)]
+        for name, target in zip(SOURCES, objects, strict=True)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
+        errors = [error for error in workers.map(_run, commands) if error]
+    return errors[0] if errors else _run([*compile_one, "-shared", "-o", str(library), *objects])
 
 
 def _run(command: list[str]) -> str:
