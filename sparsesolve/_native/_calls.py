@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, Int, Real
 
 from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_SOLVE, FACTOR, SOLVE, require
+from sparsesolve._native._shared import shared
 
 
 class NativeFactors(NamedTuple):
@@ -70,6 +71,7 @@ def factor_symmetric(
 
 def _call_factor(name: str, tables: NativeTables, data: Array, results: list[Any], **flags: Any) -> Any:
     require()
+    tables = shared(tables)
     structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
     call = jax.ffi.ffi_call(name, structs, vmap_method="expand_dims")
     lookup = (tables.fronts, tables.parent_map, tables.entry_source, tables.entry_target, tables.indptr, tables.columns)
@@ -81,6 +83,7 @@ def solve(
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` or `A^T x = rhs`; `rhs` of the factors' type."""
     require()
+    tables = shared(tables)
     call = jax.ffi.ffi_call(SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     return call(
         tables.fronts,
@@ -99,6 +102,7 @@ def solve_symmetric(
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` from symmetric factors; `rhs` of their type."""
     require()
+    tables = shared(tables)
     call = jax.ffi.ffi_call(CHOLESKY_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     return call(
         tables.fronts,

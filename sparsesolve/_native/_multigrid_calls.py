@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, Real
 
 from sparsesolve._native._load import CHEBYSHEV_SWEEP, CSR_PRODUCT, GALERKIN, library, require
+from sparsesolve._native._shared import shared
 
 
 def csr_product(
@@ -19,7 +20,7 @@ def csr_product(
     """`A v` or `A^T v`; both of one type."""
     require()
     call = jax.ffi.ffi_call(CSR_PRODUCT, jax.ShapeDtypeStruct((size,), values.dtype), vmap_method="expand_dims")
-    return call(indptr, indices, values, v, transpose=np.bool_(transpose))
+    return call(*shared((indptr, indices)), values, v, transpose=np.bool_(transpose))
 
 
 def chebyshev_sweep(
@@ -41,7 +42,7 @@ def chebyshev_sweep(
     start = jnp.zeros((0,), values.dtype) if x is None else x
     call = jax.ffi.ffi_call(CHEBYSHEV_SWEEP, results, vmap_method="expand_dims")
     flags = {"degree": np.int64(degree), "from_zero": np.bool_(x is None), "residual": np.bool_(residual)}
-    swept, rest = call(indptr, indices, values, inverse_diagonal, *interval, b, start, **flags)
+    swept, rest = call(*shared((indptr, indices)), values, inverse_diagonal, *interval, b, start, **flags)
     return swept, rest
 
 
@@ -55,7 +56,7 @@ def galerkin_product(
     """Values of `R A P`; `tables` are row starts and columns of `A`, of `P` (and `R^T`), and of the product."""
     require()
     call = jax.ffi.ffi_call(GALERKIN, jax.ShapeDtypeStruct((size,), a.dtype), vmap_method="expand_dims")
-    return call(*tables, a, p, rt)
+    return call(*shared(tables), a, p, rt)
 
 
 def aggregate_greedily(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, Real
 
 from sparsesolve._native._load import SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE, require
+from sparsesolve._native._shared import shared
 
 
 class SimplicialFactors(NamedTuple):
@@ -39,7 +40,7 @@ class SimplicialTables(NamedTuple):
 def simplicial_factor(tables: SimplicialTables, data: Inexact[Array, " nnz"]) -> SimplicialFactors:
     """Numeric factorization of the matrix with CSR values `data`."""
     require()
-    t, n = tables, tables.row_order.shape[0]
+    t, n = shared(tables), tables.row_order.shape[0]
     size = t.l_row.shape[0] + t.u_row.shape[0] + t.off_row.shape[0] + n
     results = [jax.ShapeDtypeStruct((size,), data.dtype), jax.ShapeDtypeStruct((n,), jnp.finfo(data.dtype).dtype)]
     call = jax.ffi.ffi_call(SIMPLICIAL_FACTOR, results, vmap_method="expand_dims")
@@ -52,7 +53,7 @@ def simplicial_solve(
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` or `A^T x = rhs`; `rhs` of the factors' type."""
     require()
-    t = tables
+    t = shared(tables)
     call = jax.ffi.ffi_call(SIMPLICIAL_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     structure = (t.columns, t.l_row, t.u_row, t.off_row, t.l_runs, t.blocks, t.row_order, t.col_order)
     return call(*structure, *factors, rhs, transpose=np.bool_(transpose))

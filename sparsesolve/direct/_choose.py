@@ -73,7 +73,7 @@ def choose(
         plan = general(pattern, matching)
         time = multifrontal_time(plan.time, native)
         found.append(Candidate(plan.kind, time, f"{plan.nnz_factor} factor entries", lambda: plan))
-        if native and plan.kind != "ldlt":  # which needs pivots of two
+        if native and plan.kind == "multifrontal":  # half the memory is worth more than the last microseconds
             found.append(_simplicial(pattern, matching, plan))
         best = min(found, key=lambda candidate: candidate.time)
     else:

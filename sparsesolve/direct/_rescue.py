@@ -9,7 +9,7 @@ scaled to the same size, shows that changing each row by a relative `tol` makes 
 Prager, Numer. Math. 6 (1964) 405-409, doi:10.1007/BF01386090). Candidates are the direction that `A` shortened most
 and, for the transpose, the residual that GMRES could not reduce. Without a certificate the solve is `inaccurate`.
 Cost: nothing where no member of a batch needs it (a while loop without iterations). This code is compiled with every
-solve and hardly ever runs: so GMRES takes the form of GCR and products are scatters, which compile ten times faster.
+solve and hardly ever runs: so GMRES takes the form of GCR, which compiles faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from sparsesolve.direct._status import SolveStatus
 from sparsesolve.krylov import gcr_cycle
 from sparsesolve.matrix import matvec
 
-_CYCLE = 50
+_CYCLE = 50  # steps of a cycle, fewer where two vectors a step would take more room than
+_ROOM = 2**23  # so many numbers
 _SMALL = 1e-3  # residual over right-hand side: up to here nobody doubts a solution of small backward error,
 _LARGE = 0.1  # up to here it passes unless the matrix is found to be singular (condition numbers of 1e15)
 _CYCLE_RTOL = 1e-6  # one cycle reduces the residual this far at most: the next one starts from the true residual
@@ -112,7 +113,7 @@ def rescue(system: System, solved: Solved, max_steps: int) -> tuple[Solved, Int[
 def _correct(system: System, solved: Solved, max_steps: int) -> tuple[Solved, Array, Int[Array, ""]]:
     """Cycles of corrections, as long as each reduces the backward error, and the vector that `A` shortens most."""
     eps = jnp.finfo(system.rhs.dtype).eps
-    length = min(_CYCLE, max(1, max_steps))
+    length = min(_CYCLE, max(8, _ROOM // system.rhs.size), max(1, max_steps))
     useful = largest(solved.residual) < _SMALL * system.rhs_norm  # false for NaN too
     zero = jnp.zeros_like(system.rhs)
     product = functools.partial(_product, system, system.data, transpose=system.transpose)
@@ -154,10 +155,7 @@ def _null_ratio(system: System, v: Array, transpose: bool) -> Real[Array, ""]:
 
 def _product(system: System, data: Array, v: Array, transpose: bool) -> Array:
     """`A v` or `A^T v` for other values on the pattern, by a scatter."""
-    rows, cols = system.plan.pattern.rows, system.plan.pattern.indices
-    source, target = (rows, cols) if transpose else (cols, rows)
-    terms = data * v[source]
-    return jnp.zeros(v.shape, terms.dtype).at[target].add(terms, indices_are_sorted=not transpose)
+    return matvec(system.plan.pattern, data, v, transpose=transpose)
 
 
 def largest(x: Inexact[Array, " n"]) -> Real[Array, ""]:

@@ -167,7 +167,7 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Any]):
         solution = source.unravel(jnp.conj(x) if state.conjugated else x)
         status = info.status
         if self.use_symmetry == "always":  # who asks for definiteness is told; otherwise the residual decides
-            unsound = info.converged & ~state.plan.sound(state.factors)
+            unsound = (status != SolveStatus.nonfinite) & ~state.plan.sound(state.factors)
             status = SolveStatus.where(unsound, SolveStatus.not_definite, status)
         status = SolveStatus.where(state.agrees, status, SolveStatus.pattern_mismatch)
         stats = {

@@ -143,10 +143,12 @@ def _transpose(ct: Any, *operands: Any, layout: AbstractLayout, count: int) -> l
     return [*(cotangents.get(i) for i in range(count)), *nothing]
 
 
-def _batch(operands: Any, axes: Any, *, layout: AbstractLayout, count: int) -> tuple[Array, int]:
-    if any(axis is not None for axis in axes[count:]):
-        raise NotImplementedError("the index tables of a sparse product cannot be batched")
-    numbers, tables = operands[:count], operands[count:]
+def _batch(operands: Any, axes: Any, *, layout: AbstractLayout, count: int) -> tuple[Array, int | None]:
+    numbers = operands[:count]
+    # A `cond` with a batched predicate batches all it uses; tables are of the plan, so that all members are equal.
+    tables = [x if axis is None else jnp.take(x, 0, axis) for x, axis in zip(operands[count:], axes[count:], strict=True)]
+    if all(axis is None for axis in axes[:count]):
+        return _bind(layout, numbers, tables), None
     if all(axis is None for axis in axes[1:count]):  # more columns
         v = jnp.moveaxis(numbers[0], axes[0], 3)
         out = _bind(layout, [v.reshape(*v.shape[:2], -1), *numbers[1:]], tables)
