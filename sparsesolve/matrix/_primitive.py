@@ -146,7 +146,9 @@ def _transpose(ct: Any, *operands: Any, layout: AbstractLayout, count: int) -> l
 def _batch(operands: Any, axes: Any, *, layout: AbstractLayout, count: int) -> tuple[Array, int | None]:
     numbers = operands[:count]
     # A `cond` with a batched predicate batches all it uses; tables are of the plan, so that all members are equal.
-    tables = [x if axis is None else jnp.take(x, 0, axis) for x, axis in zip(operands[count:], axes[count:], strict=True)]
+    tables = [
+        x if axis is None else jnp.take(x, 0, axis) for x, axis in zip(operands[count:], axes[count:], strict=True)
+    ]
     if all(axis is None for axis in axes[:count]):
         return _bind(layout, numbers, tables), None
     if all(axis is None for axis in axes[1:count]):  # more columns
