@@ -142,12 +142,18 @@ void solve_one(const Simplicial& t, const Member<T>& m, bool transpose, T* y) {
   scatter<One>(t, transpose, y, m.scale, m.x);
 }
 
+constexpr int64_t kLargestGroup = int64_t{1} << 21;  // bytes of interleaved factors
+
 // `some` solves side by side; `members` has kLanes places.
 template <class T>
 void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpose, SolveSpace<T>& space) {
   constexpr int W = kLanes<T>;
   using L = Lanes<T, W>;
-  if (some < W / 2) {
+  bool shared = true;
+  for (int l = 1; l < some; l++) shared &= members[l].factors == members[0].factors;
+  // Factors are read once: to interleave more of them than the cache holds takes longer than to solve one by one.
+  const bool large = !shared && t.factor_size() * W * static_cast<int64_t>(sizeof(T)) > kLargestGroup;
+  if (some < W / 2 || large) {
     if (!space.one) space.one = allocate_aligned<T>(t.n);
     for (int i = 0; i < some; i++) solve_one<T>(t, members[i], transpose, space.one.get());
     return;
@@ -160,11 +166,9 @@ void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpos
   const T *factors[W], *rhs[W];
   const RealOf<T>* scale[W];
   T* x[W];
-  bool shared = true;
   for (int l = 0; l < W; l++) {
     const Member<T>& m = members[std::min(l, some - 1)];
     factors[l] = m.factors, rhs[l] = m.rhs, scale[l] = m.scale, x[l] = m.x;
-    shared &= m.factors == members[0].factors;
   }
   interleave<L>(t.n, rhs, space.b.get());
   interleave<Lanes<RealOf<T>, W>>(t.n, scale, space.scale.get());
