@@ -12,7 +12,7 @@ from jaxtyping import Array, Inexact, Int, Real
 
 from sparsesolve.direct._buckets import schedule
 from sparsesolve.direct._cost import front_flops, front_time
-from sparsesolve.direct._fronts import analyze
+from sparsesolve.direct._fronts import FrontStatistics, analyze
 from sparsesolve.direct._memory import check_entries
 from sparsesolve.direct._multifrontal_plan import check_indices
 from sparsesolve.direct._scaling import equilibrate_symmetric, on_device, pivot_threshold
@@ -49,11 +49,9 @@ class CholeskyPlan(AbstractSymmetricPlan):
         self.choices = (symmetry, hollow.tobytes())
         graph, order = symmetric_graph(pattern, hollow)
         fronts = analyze(graph, order, leaf=20)
-        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
-        self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
-        self.nnz_factor = int((k * k + k * m).sum())
-        self.flops = float(front_flops(k, m).sum())
-        self.time = float(front_time(k, m).sum())
+        self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
+            fronts, lambda k, m: k * k + k * m, front_flops, front_time
+        )
         check_entries(self.nnz_factor, "factors", pattern)
         plan = schedule(fronts, sides=1)
         place = np.empty(n, np.int64)

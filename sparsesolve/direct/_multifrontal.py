@@ -31,18 +31,22 @@ from sparsesolve.direct._tables import BucketTables, Sizes, Tables
 
 
 def dot(a: Array, b: Array) -> Array:
+    """Products of matrices, in full precision on every device."""
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def matvec(a: Array, x: Array) -> Array:
+    """Each matrix of a batch `(b, i, j)` times its vector `(b, j)`."""
     return jnp.einsum("bij,bj->bi", a, x, precision=lax.Precision.HIGHEST)
 
 
 def matvec_transposed(a: Array, x: Array) -> Array:
+    """Each transposed matrix of a batch `(b, i, j)` times its vector `(b, i)`."""
     return jnp.einsum("bij,bi->bj", a, x, precision=lax.Precision.HIGHEST)
 
 
 def at(table: Array, q: Array) -> Array:
+    """Row `q`, a traced number, of a table."""
     return lax.dynamic_index_in_dim(table, q, keepdims=False)
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Array, Inexact, Int
 
 from sparsesolve import _native
-from sparsesolve.direct._fronts import analyze
+from sparsesolve.direct._fronts import FrontStatistics, analyze
+from sparsesolve.direct._linear_solve import solve_linear
 from sparsesolve.direct._memory import check_entries
-from sparsesolve.direct._native_multifrontal import apply_linear, build_native_tables, check_front_indices
+from sparsesolve.direct._native_multifrontal import build_native_tables, check_front_indices
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.direct._symmetric import AbstractSymmetricPlan, Symmetry, symmetric_graph
 from sparsesolve.pattern import SparsityPattern
@@ -48,12 +49,11 @@ class NativeCholeskyPlan(AbstractSymmetricPlan):
         self.choices = (symmetry, hollow.tobytes())
         graph, order = symmetric_graph(pattern, hollow)
         fronts = analyze(graph, order, leaf=4, cost=cholesky_front_time)
-        k, m = fronts.pivots.astype(float), fronts.border_sizes.astype(float)
-        self.num_fronts, self.num_levels = k.size, int(fronts.height.max()) + 1
-        self.nnz_factor = int((panels_size(fronts.pivots) + k * m).sum())
-        self.flops = float(cholesky_front_flops(k, m).sum())
-        self.time = float(cholesky_front_time(k, m).sum())
+        self.num_fronts, self.num_levels, self.nnz_factor, self.flops, self.time = FrontStatistics.of(
+            fronts, lambda k, m: panels_size(k) + k * m, cholesky_front_flops, cholesky_front_time
+        )
         check_entries(self.nnz_factor, "factors", pattern)
+        k, m = fronts.pivots, fronts.border_sizes
         check_front_indices(pattern, int((k * k + k * m).max()))
         self.order = fronts.order
         self._host_tables = build_native_tables(fronts, pattern, np.arange(pattern.shape[0]), lower=True)
@@ -111,4 +111,4 @@ def _solve(tables: Any, factors: _native.SymmetricFactors, rhs: Array, hermitian
         x = _native.solve_symmetric(tables, factors, jnp.conj(b) if conjugate else b, hermitian=hermitian)
         return jnp.conj(x) if conjugate else x
 
-    return apply_linear(solve, factors.blocks.dtype, rhs, False)
+    return solve_linear(solve, factors.blocks.dtype, rhs, False)

@@ -7,11 +7,9 @@ entries: the pivot block, `L` and `U` transposed, each column-major (`_native/sr
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
@@ -19,6 +17,7 @@ from sparsesolve import _native
 from sparsesolve.direct import _ordering
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._fronts import Fronts, FrontStatistics, analyze, lu_entries
+from sparsesolve.direct._linear_solve import solve_linear
 from sparsesolve.direct._memory import check_entries, stack_entries
 from sparsesolve.direct._scaling import on_device
 from sparsesolve.pattern import SparsityPattern
@@ -90,29 +89,7 @@ def _factor(nnz_factor: int, tables: Any, data: Array) -> _native.NativeFactors:
 @functools.partial(jax.jit, static_argnums=3)
 def _solve(tables: Any, factors: _native.NativeFactors, rhs: Array, transpose: bool) -> Array:
     """Solves in the factors' type."""
-    return apply_linear(lambda b, t: _native.solve(tables, factors, b, t), factors.blocks.dtype, rhs, transpose)
-
-
-def apply_linear(solve: Callable[[Array, bool], Array], dtype: Any, rhs: Array, transpose: bool) -> Array:
-    """`solve(rhs, transpose)` for a kernel of type `dtype`; a complex right-hand side of real factors counts as two.
-
-    `custom_linear_solve` makes the call linear in `rhs` for JAX. The matrix it asks for serves derivatives with respect
-    to the matrix only, which factors do not have; so the identity stands in.
-    """
-    result = jnp.result_type(dtype, rhs.dtype)
-
-    def apply(b: Array) -> Array:
-        forwards, backwards = (functools.partial(_second, solve, t) for t in (transpose, not transpose))
-        return jax.lax.custom_linear_solve(lambda v: v, b.astype(dtype), forwards, backwards)
-
-    if jnp.issubdtype(rhs.dtype, jnp.complexfloating) and not jnp.issubdtype(dtype, jnp.complexfloating):
-        real, imag = jax.vmap(apply)(jnp.stack([rhs.real, rhs.imag]))
-        return jax.lax.complex(real, imag).astype(result)
-    return apply(rhs).astype(result)
-
-
-def _second(solve: Callable[[Array, bool], Array], transpose: bool, _: Any, b: Array) -> Array:
-    return solve(b, transpose)
+    return solve_linear(lambda b, t: _native.solve(tables, factors, b, t), factors.blocks.dtype, rhs, transpose)
 
 
 def check_front_indices(pattern: SparsityPattern, largest: int) -> None:

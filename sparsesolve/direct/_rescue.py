@@ -14,8 +14,6 @@ solve and hardly ever runs: so GMRES takes the form of GCR, which compiles faste
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -69,8 +67,8 @@ class System(NamedTuple):
     def precondition(self, residual: Array) -> Array:
         return self.plan.solve(self.factors, residual, transpose=self.transpose)
 
-    def measure(self, x: Array, product: Callable[[Array], Array] | None = None) -> Solved:
-        residual = self.rhs - (product or self.product)(x)
+    def measure(self, x: Array) -> Solved:
+        residual = self.rhs - self.product(x)
         scale = self.scale(x)
         return Solved(x, residual, largest(residual) / jnp.where(scale > 0, scale, jnp.ones_like(scale)))
 
@@ -116,20 +114,19 @@ def _correct(system: System, solved: Solved, max_steps: int) -> tuple[Solved, Ar
     length = min(_CYCLE, max(8, _ROOM // system.rhs.size), max(1, max_steps))
     useful = largest(solved.residual) < _SMALL * system.rhs_norm  # false for NaN too
     zero = jnp.zeros_like(system.rhs)
-    product = functools.partial(_product, system, system.data, transpose=system.transpose)
     nothing = Solved(zero, system.rhs, jnp.asarray(1.0, solved.error.dtype))
 
     def cycle(state: tuple[Solved, Array, Array, Array]) -> tuple[Solved, Array, Array, Array]:
         old, _, steps, _ = state
         size = largest(old.residual)
         found = gcr_cycle(
-            product,
+            system.product,
             old.residual / size,
             precondition=system.precondition,
             target=jnp.clip(eps * system.scale(old.x) / size, _CYCLE_RTOL, 0.5),
             num_steps=length,
         )
-        new = system.measure(old.x + found.update * size, product)
+        new = system.measure(old.x + found.update * size)
         steps = steps + found.num_steps
         going = (new.error > 2 * eps) & (new.error < old.error / 2) & (steps + length <= max_steps)
         return Solved.where(new.error < old.error, new, old), found.null, steps, going
@@ -147,15 +144,10 @@ def _null_ratio(system: System, v: Array, transpose: bool) -> Real[Array, ""]:
     column = jnp.zeros(v.shape, size.dtype).at[source].max(size)
     column = jnp.where(column > 0, column, largest(size))  # a zero column: its unit vector is a null vector
     length = largest(column * v)
-    image = _product(system, system.data, v / jnp.where(length > 0, length, 1), transpose)
-    bound = _product(system, size, 1 / jnp.where(column > 0, column, 1), transpose)
+    image = matvec(pattern, system.data, v / jnp.where(length > 0, length, 1), transpose=transpose)
+    bound = matvec(pattern, size, 1 / jnp.where(column > 0, column, 1), transpose=transpose)
     ratio = largest(image / jnp.where(bound > 0, bound, 1))
     return jnp.where((length > 0) & jnp.isfinite(ratio), ratio, jnp.inf)
-
-
-def _product(system: System, data: Array, v: Array, transpose: bool) -> Array:
-    """`A v` or `A^T v` for other values on the pattern, by a scatter."""
-    return matvec(system.plan.pattern, data, v, transpose=transpose)
 
 
 def largest(x: Inexact[Array, " n"]) -> Real[Array, ""]:

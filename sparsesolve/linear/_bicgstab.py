@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Inexact, Real
 
-from sparsesolve.krylov import KrylovInfo, bicgstab
-from sparsesolve.linear._krylov_base import AbstractKrylovSolver, FlatMap
+from sparsesolve.krylov import bicgstab
+from sparsesolve.linear._krylov_base import AbstractKrylovSolver, KrylovMethod
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -48,22 +48,7 @@ class BiCGStab(AbstractKrylovSolver):
     pattern: SparsityPattern | None = eqx.field(default=None, static=True)
     definite: ClassVar[bool] = False
 
-    def iterate(
-        self,
-        matvec: FlatMap,
-        rhs: Inexact[Array, " n"],
-        x0: Inexact[Array, " n"] | None,
-        precondition: FlatMap | None,
-        rtol: Real[Array, ""] | float,
-    ) -> tuple[Inexact[Array, " n"], KrylovInfo]:
-        """Runs `bicgstab`."""
-        return bicgstab(
-            matvec,
-            rhs,
-            x0,
-            precondition=precondition,
-            rtol=rtol,
-            atol=self.atol,
-            degree=self.degree,
-            max_steps=self.max_steps,
-        )
+    @property
+    def method(self) -> KrylovMethod:
+        """`bicgstab`."""
+        return functools.partial(bicgstab, degree=self.degree)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Inexact, Real
 
-from sparsesolve.krylov import KrylovInfo, cg
-from sparsesolve.linear._krylov_base import AbstractKrylovSolver, FlatMap
+from sparsesolve.krylov import cg
+from sparsesolve.linear._krylov_base import AbstractKrylovSolver, KrylovMethod
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -46,21 +45,7 @@ class CG(AbstractKrylovSolver):
     pattern: SparsityPattern | None = eqx.field(default=None, static=True)
     definite: ClassVar[bool] = True
 
-    def iterate(
-        self,
-        matvec: FlatMap,
-        rhs: Inexact[Array, " n"],
-        x0: Inexact[Array, " n"] | None,
-        precondition: FlatMap | None,
-        rtol: Real[Array, ""] | float,
-    ) -> tuple[Inexact[Array, " n"], KrylovInfo]:
-        """Runs `cg`."""
-        return cg(
-            matvec,
-            rhs,
-            x0,
-            precondition=precondition,
-            rtol=rtol,
-            atol=self.atol,
-            max_steps=self.max_steps,
-        )
+    @property
+    def method(self) -> KrylovMethod:
+        """`cg`."""
+        return cg

@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Bool, Inexact, PyTree, Real
+from jaxtyping import Array, Bool, Inexact, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.krylov import BREAKDOWN, CONVERGED, MAX_STEPS, STAGNATION, KrylovInfo
@@ -26,6 +26,7 @@ from sparsesolve.pattern import SparsityPattern
 from sparsesolve.precond import AbstractPreconditioner
 
 FlatMap = Callable[[Inexact[Array, " n"]], Inexact[Array, " n"]]
+KrylovMethod = Callable[..., tuple[Inexact[Array, " n"], KrylovInfo]]
 
 
 class KrylovState(eqx.Module):
@@ -58,16 +59,10 @@ class AbstractKrylovSolver(lx.AbstractLinearSolver[Any]):
     pattern: eqx.AbstractVar[SparsityPattern | None]
     definite: eqx.AbstractClassVar[bool]  # solves definite matrices only: a negative one is negated first
 
+    @property
     @abc.abstractmethod
-    def iterate(
-        self,
-        matvec: FlatMap,
-        rhs: Inexact[Array, " n"],
-        x0: Inexact[Array, " n"] | None,
-        precondition: FlatMap | None,
-        rtol: Real[Array, ""] | float,
-    ) -> tuple[Inexact[Array, " n"], KrylovInfo]:
-        """Runs the method on flat vectors."""
+    def method(self) -> KrylovMethod:
+        """The method on flat vectors, with the options that are its own."""
 
     def prepare(self, pattern: SparsityPattern, sample: Inexact[Array, " nnz"] | None = None) -> Any:
         """The same solver with its preconditioner planned for one pattern.
@@ -122,7 +117,15 @@ class AbstractKrylovSolver(lx.AbstractLinearSolver[Any]):
         x0 = None if guess is None else state.source.ravel(guess)
         rtol: Any = float(jnp.finfo(b.dtype).eps) ** (2 / 3) if self.rtol is None else self.rtol
         matvec = _flat(state.operator, b.shape[0])
-        x, info = self.iterate(matvec, -b if state.negated else b, x0, precondition, rtol)
+        x, info = self.method(
+            matvec,
+            -b if state.negated else b,
+            x0,
+            precondition=precondition,
+            rtol=rtol,
+            atol=self.atol,
+            max_steps=self.max_steps,
+        )
         stats = {
             "num_steps": info.num_steps,
             "residual_norm": info.residual_norm,
