@@ -26,37 +26,8 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
-from sparsesolve._tree import Structure
+from sparsesolve.linear._resolution import two_norm
 from sparsesolve.matrix import SparseMatrix
-
-
-def resolution(structure: Structure) -> float:
-    """Unit of relative precision of the coarsest dtype among the leaves."""
-    return max((float(jnp.finfo(dtype).eps) for dtype in structure.dtypes), default=float(jnp.finfo(float).eps))
-
-
-def resolved_rtol(rtol: Any, structure: Structure) -> Any:
-    """The relative tolerance to use: the given one, or eps^(2/3).
-
-    Raises:
-        ValueError: if it is below what the dtype of the unknowns can tell apart.
-    """
-    eps = resolution(structure)
-    if rtol is None:
-        return eps ** (2 / 3)
-    if isinstance(rtol, float | int | np.floating) and 0 <= rtol < 2 * eps:
-        coarsest = max(structure.dtypes, key=lambda dtype: float(jnp.finfo(dtype).eps))
-        advice = f"write rtol={4 * eps:.0e} or more"
-        if eps > 1e-10:
-            advice += (
-                ", or compute in double precision: jax.config.update('jax_enable_x64', True) before the first array "
-                "is made, and y0 in float64"
-            )
-        raise ValueError(
-            f"rtol={rtol:g} is below the resolution of {coarsest} ({eps:.1e}), so no iterate could ever meet it; "
-            f"{advice}."
-        )
-    return rtol
 
 
 def largest_by_leaf(y: PyTree[Array]) -> PyTree[Array]:
@@ -111,14 +82,6 @@ def solves_each_equation(
     """
     left = jnp.abs(residual + jacobian @ step)
     return jnp.all(left <= 0.5 * jnp.abs(residual) + 8 * floor)
-
-
-def two_norm(v: Inexact[Array, " n"]) -> Float[Array, ""]:
-    """The Euclidean norm without overflow or underflow of the squares."""
-    magnitude = jnp.abs(v)
-    largest = jnp.max(magnitude, initial=0.0)
-    safe = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
-    return safe * jnp.sqrt(jnp.sum((magnitude / safe) ** 2))
 
 
 def _real(dtype: Any) -> Any:

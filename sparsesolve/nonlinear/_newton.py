@@ -28,16 +28,14 @@ from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.linear import AutoSparse
 from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import purify_module
+from sparsesolve.linear._resolution import resolution, resolved_rtol, two_norm
 from sparsesolve.nonlinear._backtracking import AbstractLineSearch, Backtracking, Trial
 from sparsesolve.nonlinear._convergence import (
     at_rounding_floor,
     largest_by_leaf,
-    resolution,
-    resolved_rtol,
     rounding_floor,
     scaled_step,
     solves_each_equation,
-    two_norm,
 )
 from sparsesolve.nonlinear._direction import Direction, newton_direction
 from sparsesolve.nonlinear._results import RESULTS, to_optimistix

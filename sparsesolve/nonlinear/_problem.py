@@ -23,9 +23,9 @@ from sparsesolve._tree import Structure, fix_indices, partition
 from sparsesolve.direct import plan_direct
 from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.linear import AbstractDirectSolver
+from sparsesolve.linear._call_key import call_key, forget_with
 from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import PureFunction, purify
-from sparsesolve.nonlinear._call_key import call_key, forget_with
 from sparsesolve.nonlinear._checks import check_residual
 from sparsesolve.nonlinear._driver import iterate
 from sparsesolve.nonlinear._implicit import implicit_root

@@ -12,8 +12,8 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
+from sparsesolve.linear._resolution import resolved_rtol
 from sparsesolve.nonlinear._checks import checked_unknowns
-from sparsesolve.nonlinear._convergence import resolved_rtol
 from sparsesolve.nonlinear._newton import Newton
 from sparsesolve.nonlinear._problem import NonlinearProblem, find_problem
 from sparsesolve.nonlinear._results import RESULTS

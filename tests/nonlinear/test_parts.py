@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from sparsesolve._tree import Structure
+from sparsesolve.linear._resolution import resolved_rtol, two_norm
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.nonlinear import Backtracking
 from sparsesolve.nonlinear._convergence import (
     at_rounding_floor,
-    resolved_rtol,
     rounding_floor,
     scaled_step,
     solves_each_equation,
-    two_norm,
 )
 
 MANY = jnp.asarray(1000)
