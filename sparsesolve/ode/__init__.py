@@ -1,0 +1,1 @@
+"""Stiff ordinary differential and differential-algebraic equations on sparse Jacobians, inside diffrax."""
