@@ -1,7 +1,7 @@
 """Test problems with known answers: plain JAX residuals as a user would write them.
 
 Tests, examples and benchmarks share them; they import nothing of the package. Each function of the first table returns
-a `Problem`, each of the second a SciPy CSR matrix.
+a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProblem`.
 
 | problem | unknowns | what it exercises | the answer it is checked against |
 |---|---|---|---|
@@ -25,6 +25,15 @@ a `Problem`, each of the second a SciPy CSR matrix.
 | `stokes` | 3 n^2 - 2 n - 1 | saddle point on a grid | signs of the eigenvalues |
 | `markov_chain` | states | scale-free graph | row sums |
 | `optimal_control` | steps (2 states + controls) | saddle point in time, long and thin | signs of the eigenvalues |
+
+| fit | parameters | what it exercises | the answer it is checked against |
+|---|---|---|---|
+| `nist`, `read_nist` | 2 to 9 | difficult curves, far starts | certified by NIST to 11 digits |
+| `bundle_adjustment`, `read_bal` | 9 cameras + 3 points | Schur elimination, scaling, gauge | made; Ceres' cost |
+| `manhattan_walk`, `sphere_walk`, `read_g2o` | 3 or 6 a pose | sparse J^T J, rotations | made; known chi^2 |
+| `coefficient_calibration` | n^2 + (n + 2)^2 | a PDE among the residuals | made, cost zero |
+| `spectral_peaks` | 3 peaks + 2 | banded, two dense columns | made |
+| `exponential_fits` | 3 fits | many small fits | made |
 """
 
 from sparsesolve.gallery._bratu import (
@@ -35,8 +44,17 @@ from sparsesolve.gallery._bratu import (
     bratu_3d as bratu_3d,
 )
 from sparsesolve.gallery._brusselator import brusselator as brusselator
+from sparsesolve.gallery._bundle_adjustment import (
+    bundle_adjustment as bundle_adjustment,
+    project as project,
+    read_bal as read_bal,
+)
+from sparsesolve.gallery._calibration import coefficient_calibration as coefficient_calibration
 from sparsesolve.gallery._cavity import cavity as cavity, centreline as centreline
+from sparsesolve.gallery._exponentials import decay_model as decay_model, exponential_fits as exponential_fits
 from sparsesolve.gallery._fem_diffusion import fem_diffusion as fem_diffusion
+from sparsesolve.gallery._fit_problem import FitProblem as FitProblem
+from sparsesolve.gallery._g2o import read_g2o as read_g2o
 from sparsesolve.gallery._linear import (
     block_tridiagonal as block_tridiagonal,
     chemistry as chemistry,
@@ -51,9 +69,12 @@ from sparsesolve.gallery._networks import (
     optimal_control as optimal_control,
     stokes as stokes,
 )
+from sparsesolve.gallery._nist import NIST_SETS as NIST_SETS, nist as nist, read_nist as read_nist
 from sparsesolve.gallery._p_laplacian import (
     p_laplacian as p_laplacian,
     p_laplacian_energy as p_laplacian_energy,
 )
 from sparsesolve.gallery._problem import Problem as Problem
 from sparsesolve.gallery._reaction_diffusion import reaction_diffusion as reaction_diffusion
+from sparsesolve.gallery._spectral_peaks import spectral_peaks as spectral_peaks
+from sparsesolve.gallery._walks import manhattan_walk as manhattan_walk, sphere_walk as sphere_walk
