@@ -1,7 +1,7 @@
-"""Test problems with known answers: plain JAX residuals as a user would write them.
+"""Test problems with known answers: plain JAX functions as a user would write them.
 
 Tests, examples and benchmarks share them; they import nothing of the package. Each function of the first table returns
-a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProblem`.
+a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProblem`, each of the fourth an `OdeProblem`.
 
 | problem | unknowns | what it exercises | the answer it is checked against |
 |---|---|---|---|
@@ -34,6 +34,17 @@ a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProb
 | `coefficient_calibration` | n^2 + (n + 2)^2 | a PDE among the residuals | made, cost zero |
 | `spectral_peaks` | 3 peaks + 2 | banded, two dense columns | made |
 | `exponential_fits` | 3 fits | many small fits | made |
+
+| problem in time | unknowns | what it exercises | the end value it is checked against |
+|---|---|---|---|
+| `hires`, `rober`, `orego`, `e5`, `pollu` | 8, 3, 3, 4, 20 | chemistry, many decades | published |
+| `robertson_groups` | 3 groups | a block-diagonal Jacobian | published |
+| `van_der_pol` | 2 | slow arcs, steep jumps | published |
+| `transistor_amplifier`, `chemical_akzo` | 8, 6 | singular mass matrices, index 1 | published |
+| `medical_akzo` | 2 n | a moving front, a jump | published |
+| `brusselator_ode` | 2 n^2 | two fields, a jump | CVODE at tight tolerances |
+| `allen_cahn`, `burgers`, `kuramoto_sivashinsky` | n^2, n, n | fronts, a layer, chaos | Radau at tight tolerances |
+| `reaction_diffusion_ode` | 6 n^2 | six fields, dense local coupling | Radau at tight tolerances |
 """
 
 from sparsesolve.gallery._bratu import (
@@ -70,6 +81,28 @@ from sparsesolve.gallery._networks import (
     stokes as stokes,
 )
 from sparsesolve.gallery._nist import NIST_SETS as NIST_SETS, nist as nist, read_nist as read_nist
+from sparsesolve.gallery._ode_brusselator import brusselator_ode as brusselator_ode
+from sparsesolve.gallery._ode_dae import (
+    chemical_akzo as chemical_akzo,
+    transistor_amplifier as transistor_amplifier,
+)
+from sparsesolve.gallery._ode_fields import (
+    allen_cahn as allen_cahn,
+    burgers as burgers,
+    kuramoto_sivashinsky as kuramoto_sivashinsky,
+)
+from sparsesolve.gallery._ode_kinetics import (
+    e5 as e5,
+    hires as hires,
+    orego as orego,
+    pollu as pollu,
+    rober as rober,
+    robertson_groups as robertson_groups,
+)
+from sparsesolve.gallery._ode_medakzo import medical_akzo as medical_akzo
+from sparsesolve.gallery._ode_oscillator import van_der_pol as van_der_pol
+from sparsesolve.gallery._ode_problem import OdeProblem as OdeProblem
+from sparsesolve.gallery._ode_reaction_diffusion import reaction_diffusion_ode as reaction_diffusion_ode
 from sparsesolve.gallery._p_laplacian import (
     p_laplacian as p_laplacian,
     p_laplacian_energy as p_laplacian_energy,

@@ -11,6 +11,7 @@ Reference: A. Cornish-Bowden, Fundamentals of Enzyme Kinetics (2012), sections 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,12 +22,13 @@ from sparsesolve.gallery._problem import Problem, cell_centres, require_size
 
 SPECIES = ("C", "D", "E", "I", "P", "S")
 CONSERVED = (("E", "C", "D"), ("S", "C", "P"), ("I", "D"))
-_DIFFUSIVITY = {"C": 0.002, "D": 0.002, "E": 0.003, "I": 0.01, "P": 0.02, "S": 0.02}
+RATES = {"bind": 30.0, "unbind": 1.0, "catalyse": 5.0, "inhibit": 20.0, "release": 0.5}
+DIFFUSIVITY = {"C": 0.002, "D": 0.002, "E": 0.003, "I": 0.01, "P": 0.02, "S": 0.02}
 
 
-def reaction_diffusion_residual(y: dict[str, Any], args: Any) -> dict[str, Any]:
-    """`y - y_old - dt (diffusivity laplace(y) + reactions(y))`; dicts of the six species, each `(n, n)`."""
-    dt, n = args["dt"], y["E"].shape[0]
+def reaction_diffusion_rate(y: dict[str, Any], args: Any) -> dict[str, Any]:
+    """`diffusivity laplace(y) + reactions(y)`; dicts of the six species, each `(n, n)`."""
+    n = y["E"].shape[0]
     binding = args["bind"] * y["E"] * y["S"] - args["unbind"] * y["C"]
     catalysis = args["catalyse"] * y["C"]
     inhibition = args["inhibit"] * y["E"] * y["I"] - args["release"] * y["D"]
@@ -38,12 +40,13 @@ def reaction_diffusion_residual(y: dict[str, Any], args: Any) -> dict[str, Any]:
         "P": catalysis,
         "S": -binding,
     }
-    return {
-        name: y[name]
-        - args["previous"][name]
-        - dt * (args["diffusivity"][name] * n**2 * periodic_laplacian(y[name]) + reactions[name])
-        for name in SPECIES
-    }
+    return {name: args["diffusivity"][name] * n**2 * periodic_laplacian(y[name]) + reactions[name] for name in SPECIES}
+
+
+def reaction_diffusion_residual(y: dict[str, Any], args: Any) -> dict[str, Any]:
+    """`y - y_old - dt (diffusivity laplace(y) + reactions(y))`; dicts of the six species, each `(n, n)`."""
+    rate = reaction_diffusion_rate(y, args)
+    return {name: y[name] - args["previous"][name] - args["dt"] * rate[name] for name in SPECIES}
 
 
 def reaction_diffusion(n: int, dt: float = 0.1) -> Problem:
@@ -60,21 +63,14 @@ def reaction_diffusion(n: int, dt: float = 0.1) -> Problem:
     """
     require_size("reaction_diffusion", n, 3)
     x = cell_centres(n)
-    previous = _start(x)
-    totals = [sum(float(previous[name].sum()) for name in names) for names in CONSERVED]
-
-    def error(y: Any) -> float:
-        """Largest relative violation of the three conservation laws."""
-        now = [sum(float(np.sum(np.asarray(y[name]))) for name in names) for names in CONSERVED]
-        return max(abs(a / b - 1) for a, b in zip(now, totals, strict=True))
-
+    previous = enzyme_start(x)
+    error = change_of_totals(previous)
     arrays = {name: jnp.asarray(previous[name]) for name in SPECIES}
-    rates = {"bind": 30.0, "unbind": 1.0, "catalyse": 5.0, "inhibit": 20.0, "release": 0.5}
     return Problem(
         name="reaction-diffusion, 6 species",
         residual=reaction_diffusion_residual,
         y0=arrays,
-        args={**rates, "dt": float(dt), "diffusivity": dict(_DIFFUSIVITY), "previous": arrays},
+        args={**RATES, "dt": float(dt), "diffusivity": dict(DIFFUSIVITY), "previous": arrays},
         error=error,
         description=f"an implicit Euler step of {dt:g} of inhibited enzyme kinetics with diffusion, periodic",
         reference="totals of enzyme, substrate and inhibitor are conserved exactly; largest relative change",
@@ -82,7 +78,18 @@ def reaction_diffusion(n: int, dt: float = 0.1) -> Problem:
     )
 
 
-def _start(x: np.ndarray) -> dict[str, np.ndarray]:
+def change_of_totals(start: dict[str, np.ndarray]) -> Callable[[Any], float]:
+    """`error(y)`: largest relative violation of the three conservation laws."""
+    totals = [sum(float(start[name].sum()) for name in names) for names in CONSERVED]
+
+    def error(y: Any) -> float:
+        now = [sum(float(np.sum(np.asarray(y[name]))) for name in names) for names in CONSERVED]
+        return max(abs(a / b - 1) for a, b in zip(now, totals, strict=True))
+
+    return error
+
+
+def enzyme_start(x: np.ndarray) -> dict[str, np.ndarray]:
     """Substrate on the left, enzyme everywhere, inhibitor in two waves across; no complexes, no product."""
     n = x.size
     ones, zeros = np.ones((n, n)), np.zeros((n, n))
