@@ -1,7 +1,7 @@
 """Test problems with known answers: plain JAX functions as a user would write them.
 
 Tests, examples and benchmarks share them; they import nothing of the package. Each function of the first table returns
-a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProblem`, each of the fourth an `OdeProblem`.
+a `Problem`, each of the second a SciPy CSR matrix, each of the third a `FitProblem`, each of the last an `OdeProblem`.
 
 | problem | unknowns | what it exercises | the answer it is checked against |
 |---|---|---|---|
