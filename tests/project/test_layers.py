@@ -22,7 +22,9 @@ LAYERS = [
     ("linear",),
     ("nonlinear", "least_squares", "ode"),
     ("report",),
-    ("__init__", "__main__"),
+    ("__init__",),
+    ("demonstration",),
+    ("__main__",),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
