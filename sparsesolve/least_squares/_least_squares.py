@@ -1,0 +1,198 @@
+"""`least_squares`: from a plain residual function to fitted parameters with statistics and derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import optimistix as optx
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
+
+from sparsesolve._tree import Structure
+from sparsesolve.least_squares._checks import checked_bounds, checked_unknowns
+from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
+from sparsesolve.least_squares._implicit import Hessian
+from sparsesolve.least_squares._levenberg_marquardt import LevenbergMarquardt
+from sparsesolve.least_squares._objective import Operands
+from sparsesolve.least_squares._problem import LeastSquaresProblem, Request, find_problem
+from sparsesolve.least_squares._results import RESULTS
+from sparsesolve.linear._resolution import resolved_rtol
+from sparsesolve.matrix import SparseMatrix
+
+
+class Fit(eqx.Module):
+    """What a solution remembers of its problem, `sol.state`: for covariances and reports.
+
+    Attributes:
+        value: the fitted parameters.
+        operands: everything traced besides them.
+        problem: static parts.
+    """
+
+    value: PyTree[Array]
+    operands: Operands
+    problem: LeastSquaresProblem = eqx.field(static=True)
+
+    def residual(self) -> Float[Array, " m"]:
+        """The flat residual at the solution, weighted, without loss."""
+        return self.problem.objective.residual(self.value, self.operands)
+
+    def jacobian(self) -> SparseMatrix:
+        """Its Jacobian, corrected for losses; columns of parameters held by a bound are zero."""
+        lin = self.problem.objective.linearise(self.value, self.operands, None)
+        return SparseMatrix(lin.data, self.problem.objective.pattern)
+
+
+def least_squares(
+    fn: Callable[[Any, Any], Any],
+    solver: AbstractLeastSquaresSolver | None,
+    y0: PyTree[Array],
+    args: Any = None,
+    *,
+    bounds: Any = None,
+    loss: Any = None,
+    sigma: Any = None,
+    retract: Any = None,
+    sparsity: Any = None,
+    hessian: Hessian = "full",
+    max_steps: int = 256,
+    throw: bool = True,
+    verbose: bool = False,
+    history: bool = False,
+) -> optx.Solution:
+    """Minimises half the sum of squares of `fn(y, args)` over `y`, with a sparse Jacobian found by itself.
+
+    Called as it is, the iteration is compiled, and a second call with the same function and shapes reuses plan and
+    code. Called inside `jit`, `vmap`, `grad` and so on, it takes part in them. The minimiser is differentiable with
+    respect to `args`, `sigma`, bounds, parameters of the loss, and anything `fn` closes over, in any mode and order, by
+    the implicit function theorem; it does not depend on `y0`.
+
+    Args:
+        fn: residuals `fn(y, args)`, a pytree of floating arrays of any shapes. Plain JAX.
+        solver: `LevenbergMarquardt()` (what `None` means), `GaussNewton()`, `Dogleg()`.
+        y0: initial guess, a pytree of floating arrays or scalars.
+        args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
+            are concrete arrays of signed integers (which camera sees which point), on which the pattern may depend.
+        bounds: `(lower, upper)`, each a number, `None`, or a pytree in the form of `y0`.
+        loss: `loss(s)` of the squared residual `s` (divided by `loss.scale**2` if there is such an attribute), a scalar
+            JAX function, in place of `s`; `loss.block` consecutive residuals share one `s`. Or a pytree of such
+            functions and `None` in the form of the residual.
+        sigma: standard deviations of the residuals (a scalar, a flat vector or the form of the residual), their dense
+            covariance `(m, m)`, or a sparse factor `L` with covariance `L L^T`.
+        retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`, with
+            `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
+        sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
+            or a `SparseJacobian`); detected when `None`.
+        hessian: of derivatives: `"full"` with the curvature of the residuals, or `"gauss_newton"`.
+        max_steps: most trial steps.
+        throw: raise when no minimiser was found; otherwise `sol.result` says why.
+        verbose: print a line for each trial.
+        history: return the costs of all steps in `sol.stats["costs"]`.
+
+    Returns:
+        An `optimistix.Solution`: `value`, `result` (a member of `RESULTS`), `state` (a `Fit`), and `stats` with `cost`
+        (half the sum of squares, or of losses), `num_steps`, `num_residuals`, `num_jacobians`, `num_factorizations`,
+        `num_linear_iterations`, `num_colors`, `nnz`, `nnz_factor`, `linear_solver`, `max_steps`.
+
+    Raises:
+        TypeError: for parameters or residuals that are not real floating-point numbers, or a loss that is none.
+        ValueError: for bounds that exclude the start, or shapes of `sigma`, `bounds`, `loss` that do not fit.
+        RuntimeError: if no minimiser was found and `throw` is true.
+
+    Reference:
+        J. Nocedal, S. J. Wright, Numerical Optimization, 2006, chapter 10, doi:10.1007/978-0-387-40065-5.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from sparsesolve.least_squares import least_squares
+        >>> x = jnp.linspace(0.0, 4.0, 30)
+        >>> def residual(y, data):
+        ...     return y["a"] * jnp.exp(-y["k"] * x) - data
+        >>> sol = least_squares(residual, None, {"a": 1.0, "k": 0.1}, 3.0 * jnp.exp(-1.5 * x))
+        >>> round(float(sol.value["a"]), 6), round(float(sol.value["k"]), 6)
+        (3.0, 1.5)
+    """
+    solver = LevenbergMarquardt() if solver is None else solver
+    _check_call(fn, solver, max_steps, hessian, bounds, retract)
+    y0 = checked_unknowns(y0)
+    structure = Structure.of(y0)
+    resolved_rtol(solver.rtol, structure)
+    limits = checked_bounds(bounds, y0, structure)
+    options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history), "hessian": hessian}
+    request = Request(fn, solver, args, sigma, loss, retract, sparsity, options)
+    problem, operands = find_problem(request, y0, limits)
+    value, info = problem.solve(y0, operands)
+    if verbose:
+        jax.effects_barrier()
+    fit = Fit(value, operands, problem)
+    solution = optx.Solution(value, info["result"], None, _stats(problem, info, max_steps), fit)
+    return _raised(solution, info, problem) if throw else solution
+
+
+def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any, bounds: Any, retract: Any) -> None:
+    if not callable(fn):
+        raise TypeError(
+            f"least_squares got fn of type {type(fn).__name__}, which cannot be called; write least_squares(fn, solver, "
+            "y0, args) with a function fn(y, args)."
+        )
+    if not isinstance(solver, AbstractLeastSquaresSolver):
+        raise TypeError(
+            f"least_squares got a solver of type {type(solver).__name__}; give LevenbergMarquardt(), GaussNewton(), "
+            "Dogleg() or None as the second argument (y0 is the third). Solvers of optimistix run under "
+            "optimistix.least_squares."
+        )
+    if max_steps < 1:
+        raise ValueError(f"least_squares got max_steps={max_steps}; at least one step is needed.")
+    if hessian not in ("full", "gauss_newton"):
+        raise ValueError(f"least_squares got hessian={hessian!r}; write 'full' or 'gauss_newton'.")
+    if bounds is not None and retract is not None:
+        raise ValueError(
+            "least_squares got both bounds and retract; bounds of coordinates mean nothing on a manifold. Parametrise "
+            "the bounded part, e.g. by an exponential."
+        )
+
+
+def _is_concrete(tree: Any) -> bool:
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def _stats(problem: LeastSquaresProblem, info: dict[str, Any], max_steps: int) -> dict[str, Any]:
+    stats = {
+        **info["counts"],
+        "num_colors": problem.objective.jacobian.num_colors,
+        "nnz": problem.objective.jacobian.pattern.nnz,
+        "nnz_factor": problem.linear.nnz_factor,
+        "linear_solver": problem.linear.name,
+        "cost": info["cost"],
+        "max_steps": max_steps,
+    }
+    if info["history"] is not None:
+        steps = info["counts"]["num_steps"]
+        last = int(steps) if _is_concrete(steps) else max_steps
+        stats["costs"] = info["history"].costs[: last + 1]
+    return stats
+
+
+def _raised(solution: optx.Solution, info: dict[str, Any], problem: LeastSquaresProblem) -> optx.Solution:
+    """The solution, or an error: at once where values are known, while running where they are traced."""
+    result = solution.result
+    if not _is_concrete(result):
+        return result.error_if(solution, result != RESULTS.successful)
+    if not bool(result == RESULTS.successful):
+        raise RuntimeError(_sentence(solution, info, problem))
+    return solution
+
+
+def _sentence(solution: optx.Solution, info: dict[str, Any], problem: LeastSquaresProblem) -> str:
+    message = RESULTS[solution.result]
+    steps = int(solution.stats["num_steps"])
+    bad = int(info["first_bad"])
+    if bool(solution.result == RESULTS.nonfinite_start) and bad >= 0:
+        where = problem.objective.residuals.locate(bad)
+        return f"{message} The first one is residual{where if where != 'the scalar' else ''}."
+    cost = float(np.asarray(solution.stats["cost"]))
+    return f"{message} (After {steps} step{'s' * (steps != 1)}, cost {cost:.6e}.)"

@@ -1,0 +1,54 @@
+"""What the damped linear least-squares problem of a step asks of a method:  min |J x - v|^2 + |S x|^2,  S diagonal.
+
+A method's object is host-side, static and hashable by identity; what it computes are arrays. `prepare` does what
+depends on `J` alone, `factor` what depends on the damping, `solve` takes any number of right-hand sides `v`.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Inexact, Int
+
+
+class Solved(NamedTuple):
+    """A solution and how it was found.
+
+    Attributes:
+        x: shape `(n,)`.
+        good: whether it can be trusted as a direction of descent.
+        iterations: refinements, or steps of an iteration.
+    """
+
+    x: Inexact[Array, " n"]
+    good: Bool[Array, ""]
+    iterations: Int[Array, ""]
+
+
+class AbstractDampedSolver(abc.ABC):
+    """How damped linear least-squares problems with one pattern are solved."""
+
+    name: str
+    nnz_factor: int  # stored entries of the factors, 0 where nothing is factorized
+    num_factorizations: int  # by one call of `factor`
+
+    @abc.abstractmethod
+    def prepare(self, data: Inexact[Array, " nnz"]) -> Any:
+        """What depends on `J` alone, from its CSR values."""
+
+    @abc.abstractmethod
+    def diagonal(self, prepared: Any) -> Float[Array, " n"]:
+        """The diagonal of `J^T J`: squared norms of the columns."""
+
+    @abc.abstractmethod
+    def factor(self, prepared: Any, shift: Float[Array, " n"]) -> Any:
+        """What depends on `J` and on the squares `shift` of the damping, which are positive."""
+
+    @abc.abstractmethod
+    def solve(self, prepared: Any, factors: Any, v: Inexact[Array, " m"]) -> Solved:
+        """Minimises `|J x - v|^2 + sum shift x^2`."""
+
+    @abc.abstractmethod
+    def solve_normal(self, prepared: Any, factors: Any, g: Inexact[Array, " n"]) -> Solved:
+        """Solves `(J^T J + diag(shift)) x = g`."""
