@@ -8,6 +8,12 @@ from sparsesolve import gallery as gallery
 from sparsesolve._cache import clear_caches as clear_caches
 from sparsesolve.coloring import check_coloring as check_coloring, color as color
 from sparsesolve.jacobian import hessian as hessian, jacobian as jacobian
+from sparsesolve.least_squares import (
+    Dogleg as Dogleg,
+    GaussNewton as GaussNewton,
+    LevenbergMarquardt as LevenbergMarquardt,
+    least_squares as least_squares,
+)
 from sparsesolve.linear import (
     CG as CG,
     GMRES as GMRES,
@@ -44,9 +50,12 @@ __all__ = [
     "BiCGStab",
     "BlockJacobi",
     "Chebyshev",
+    "Dogleg",
     "FieldSplit",
+    "GaussNewton",
     "Jacobi",
     "LaggedLU",
+    "LevenbergMarquardt",
     "Newton",
     "SparseCholesky",
     "SparseLU",
@@ -60,6 +69,7 @@ __all__ = [
     "gallery",
     "hessian",
     "jacobian",
+    "least_squares",
     "register_sparsity_rule",
     "root_find",
 ]

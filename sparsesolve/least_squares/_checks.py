@@ -125,7 +125,7 @@ def _side(side: Any, default: float, y0: PyTree[Array], structure: Structure) ->
     except ValueError:
         shapes = ", ".join(f"y0{name} {shape}" for name, shape in zip(structure.names, structure.shapes, strict=True))
         raise ValueError(
-            f"least_squares got a bound {side!r} that does not have the form of the parameters ({shapes}); give a number "
-            "or the structure of y0."
+            f"least_squares got a bound {side!r} that does not have the form of the parameters ({shapes}); give a "
+            "number or the structure of y0."
         ) from None
     return structure.ravel(jtu.tree_unflatten(structure.treedef, leaves))

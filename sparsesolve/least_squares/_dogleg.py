@@ -24,7 +24,7 @@ class Dogleg(AbstractLeastSquaresSolver):
     Attributes:
         rtol: relative length of a step that counts as converged; `None` means eps^(2/3).
         atol: absolute length of all components of a step that counts as converged.
-        ftol: predicted relative decrease of the cost that counts as converged; `None` means 4 eps.
+        ftol: predicted relative decrease of the cost that counts as converged; `None` means eps / 1000.
         linear_solver: as for `LevenbergMarquardt`.
         subspace: minimise over the plane of both directions instead of along the path.
 

@@ -59,9 +59,7 @@ class DoglegRegion(AbstractDescent):
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Region) -> tuple[Proposal, Region]:
         matrix = SparseMatrix(model.lin.data, self.pattern)
         scale = jnp.sqrt(model.squares)
-        found = lax.cond(
-            model.fresh, lambda: self._directions(linear, model, matrix), lambda: state.directions
-        )
+        found = lax.cond(model.fresh, lambda: self._directions(linear, model, matrix), lambda: state.directions)
         newton = found.newton * scale
         length = jnp.sqrt(jnp.sum(newton**2))
         radius = jnp.where(state.radius < 0, length, state.radius)

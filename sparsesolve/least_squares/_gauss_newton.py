@@ -22,7 +22,7 @@ class GaussNewton(AbstractLeastSquaresSolver):
     Attributes:
         rtol: relative length of a step that counts as converged; `None` means eps^(2/3).
         atol: absolute length of all components of a step that counts as converged.
-        ftol: predicted relative decrease of the cost that counts as converged; `None` means 4 eps.
+        ftol: predicted relative decrease of the cost that counts as converged; `None` means eps / 1000.
         linear_solver: as for `LevenbergMarquardt`.
 
     Reference:

@@ -97,7 +97,7 @@ def _tangent(
     def solve(multiply: Any, b: Array) -> Array:
         if hessian == "gauss_newton":
             return precondition(b)
-        rtol = jnp.finfo(b.dtype).eps ** 0.75
+        rtol = float(jnp.finfo(b.dtype).eps) ** 0.75
         x, info = cg(multiply, b, precondition=precondition, rtol=rtol, max_steps=_STEPS)
         # A tangent has no status to report; a wrong one must not look right.
         good = info.relative_residual <= jnp.finfo(b.dtype).eps ** 0.4

@@ -83,8 +83,8 @@ def least_squares(
             functions and `None` in the form of the residual.
         sigma: standard deviations of the residuals (a scalar, a flat vector or the form of the residual), their dense
             covariance `(m, m)`, or a sparse factor `L` with covariance `L L^T`.
-        retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`, with
-            `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
+        retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`,
+            with `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
         sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
             or a `SparseJacobian`); detected when `None`.
         hessian: of derivatives: `"full"` with the curvature of the residuals, or `"gauss_newton"`.
@@ -136,8 +136,8 @@ def least_squares(
 def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any, bounds: Any, retract: Any) -> None:
     if not callable(fn):
         raise TypeError(
-            f"least_squares got fn of type {type(fn).__name__}, which cannot be called; write least_squares(fn, solver, "
-            "y0, args) with a function fn(y, args)."
+            f"least_squares got fn of type {type(fn).__name__}, which cannot be called; write least_squares(fn, "
+            "solver, y0, args) with a function fn(y, args)."
         )
     if not isinstance(solver, AbstractLeastSquaresSolver):
         raise TypeError(

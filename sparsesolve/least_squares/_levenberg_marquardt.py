@@ -9,8 +9,8 @@ import equinox as eqx
 import optimistix as optx
 from jaxtyping import Array, PyTree
 
-from sparsesolve.least_squares._descent import AbstractDescent
 from sparsesolve.least_squares._dense_solver import DenseSolver
+from sparsesolve.least_squares._descent import AbstractDescent
 from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares._more import MoreRegion
@@ -28,7 +28,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     Attributes:
         rtol: relative length of a step, in the scale `D`, that counts as converged; `None` means eps^(2/3).
         atol: absolute length of all components of a step that counts as converged.
-        ftol: predicted relative decrease of the cost that counts as converged; `None` means 4 eps.
+        ftol: predicted relative decrease of the cost that counts as converged; `None` means eps / 1000.
         linear_solver: `"auto"`, or how the linear problem of a step is solved: `"dense"` (QR), `"cholesky"` (sparse
             factorization of the normal equations).
         damping: `"auto"`, `"more"` (needs dense steps) or `"nielsen"`.

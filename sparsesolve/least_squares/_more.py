@@ -1,7 +1,7 @@
 """More's trust region for few unknowns: the step of least predicted cost with |D d| <= radius, by an SVD.
 
-With  J D^-1 = U S V^T  and  z = U^T r,  a step is  -D^-1 V (S^2 + mu)^-1 S z,  and `mu` solves |D d(mu)| = radius within
-a tenth by Hebden's iteration. `D` are the largest norms the columns have had, which makes the iteration independent of
+With  J D^-1 = U S V^T  and  z = U^T r,  a step is  -D^-1 V (S^2 + mu)^-1 S z,  and `mu` solves |D d(mu)| = radius to a
+tenth by Hebden's iteration. `D` are the largest norms the columns have had, which makes the iteration independent of
 the parameters' units. All steps from one iterate share the SVD.
 
 References: J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, LNM 630 (1978) 105-116,
@@ -55,7 +55,7 @@ class MoreRegion(AbstractDescent):
     def propose(self, linear: Any, model: Model, state: Region) -> tuple[Proposal, Region]:
         assert isinstance(linear, DenseSolver)
         scale = jnp.maximum(state.scale, jnp.sqrt(model.squares))
-        spectrum = lax.cond(model.fresh, lambda: _spectrum(model.prepared.r / scale), lambda: state.spectrum)
+        spectrum = lax.cond(model.fresh, lambda: _spectrum(model.prepared.r / scale[None, :]), lambda: state.spectrum)
         u, s, v = spectrum
         to_modes = u.T @ model.prepared.q.T
         z = to_modes @ model.lin.residual
@@ -67,14 +67,12 @@ class MoreRegion(AbstractDescent):
         mu = jnp.where(outside, _parameter(s, s * z, radius), 0.0)
         filtered = jnp.where(outside, s / jnp.maximum(s * s + mu, tiny * tiny), inverse)
         velocity = -(v @ (filtered * z)) / scale
-        step = accelerated(
-            velocity, scale**2, model.curvature, lambda w: (v @ (filtered * (to_modes @ w))) / scale
-        )
+        step = accelerated(velocity, scale**2, model.curvature, lambda w: (v @ (filtered * (to_modes @ w))) / scale)
         length = jnp.sqrt(jnp.sum((scale * velocity) ** 2))
         shortening = jnp.where(outside, undamped / jnp.maximum(length, jnp.finfo(length.dtype).tiny), 1.0)
         good = jnp.all(jnp.isfinite(velocity))
         proposal = Proposal(step, velocity, good, shortening, model.fresh.astype(int), jnp.asarray(0))
-        return proposal, Region(radius, scale, spectrum, 1.0 - outside)
+        return proposal, Region(radius, scale, spectrum, 1 - outside.astype(scale.dtype))
 
     def update(self, state: Region, verdict: Verdict) -> Region:
         length = jnp.sqrt(jnp.sum((state.scale * verdict.step) ** 2))

@@ -3,7 +3,7 @@
     accepted:  mu <- mu max(1/3, 1 - (2 ratio - 1)^3),  nu <- 2;        rejected:  mu <- mu nu,  nu <- 2 nu
 
 The first step is a probe with hardly any damping: near enough to the solution (pose graphs) the iteration stays
-Gauss-Newton's; where the probe fails, or predicted badly, it goes on with `mu = 1e-4` at the price of one residual.
+Gauss-Newton's; where such a step fails it goes on with `mu = 1e-4`, at the price of one residual.
 
 References: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05, Technical University of Denmark.
 D. W. Marquardt, SIAM J. Appl. Math. 11 (1963) 431-441, doi:10.1137/0111030.
@@ -21,7 +21,6 @@ from sparsesolve.least_squares._descent import AbstractDescent, Model, Proposal,
 from sparsesolve.least_squares._linear_base import AbstractDampedSolver
 
 _MOST = 1e30
-_TRUSTED = 0.25  # ratio from which a step with hardly any damping was worth it
 
 
 class Damping(NamedTuple):
@@ -60,7 +59,6 @@ class NielsenDamping(AbstractDescent):
         mu, nu = state
         faint = mu < self.start
         relaxed = mu * jnp.maximum(1 / 3, 1 - (2 * verdict.ratio - 1) ** 3)
-        relaxed = jnp.where(faint & (verdict.ratio < _TRUSTED), self.start, relaxed)
         raised = jnp.where(faint, self.start, mu * nu)
         new = jnp.where(verdict.accepted, relaxed, raised)
         new = jnp.clip(new, least_damping(mu.dtype), _MOST)

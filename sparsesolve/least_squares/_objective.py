@@ -151,7 +151,7 @@ class Objective:
         return self.unknowns.unravel(end), (end - start).astype(d.dtype)
 
     def scale_of(self, y: PyTree[Array]) -> Float[Array, " n"]:
-        """Magnitudes that steps are compared with: of the unknowns, or of the largest one on a manifold (at least 1)."""
+        """Magnitudes that steps are compared with: of the unknowns; on a manifold of the largest one, at least 1."""
         if self.retract is None:
             return jnp.abs(self.unknowns.ravel(y)).astype(self.dtype)
         largest = jnp.max(jnp.abs(self.unknowns.ravel(y)), initial=1.0)

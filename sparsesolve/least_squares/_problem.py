@@ -145,7 +145,7 @@ def _prepare(request: Request, args: Any, y0: PyTree[Array], bounds: Any, settin
 
     def displaced(d: Any, both: Any) -> Any:
         start, rest = both
-        return weighted(retract(start, d), rest)
+        return weighted(request.retract(start, d), rest)
 
     if retract is None:
         pure, data, captured = purify(weighted, y0, (args, weights))

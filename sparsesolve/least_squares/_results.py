@@ -19,6 +19,7 @@ class RESULTS(optx.RESULTS):  # pyright: ignore
     )
     stagnated = (
         "No step, however short, decreases the sum of squares, but the gradient is not zero. Likely causes: (a) the "
-        "residual is not smooth at the last iterate, or its derivative is wrong (a custom_jvp); (b) its rounding errors "
-        "are larger than the tolerances, write a larger rtol or ftol; (c) a linear solve failed, try double precision."
+        "residual is not smooth at the last iterate, or its derivative is wrong (a custom_jvp); (b) its rounding "
+        "errors are larger than the tolerances, write a larger rtol or ftol; (c) a linear solve failed, try double "
+        "precision."
     )

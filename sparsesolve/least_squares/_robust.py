@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+import scipy.sparse
 from jaxtyping import Array, Float, Inexact
 
 from sparsesolve._tree import Structure
@@ -64,8 +65,6 @@ class BlockLosses:
             return pattern
         block = self._block_of_row()
         ones = np.ones(pattern.nnz, np.bool_)
-        import scipy.sparse
-
         count = int(block[-1]) + 1
         merged: Any = scipy.sparse.coo_matrix((ones, (block[pattern.rows], pattern.indices)), (count, pattern.shape[1]))
         spread = scipy.sparse.coo_matrix(
@@ -75,7 +74,7 @@ class BlockLosses:
 
     def cost(self, r: Inexact[Array, " m"], operands: Any) -> Float[Array, ""]:
         """Half the sum of the losses."""
-        return 0.5 * sum(jnp.sum(value) for value in self._each(r, operands, _value))
+        return 0.5 * jnp.sum(jnp.concatenate(self._each(r, operands, _value)))
 
     def correct(self, r: Inexact[Array, " m"], matrix: SparseMatrix, operands: Any) -> Corrected:
         """Triggs' correction of residual and Jacobian; the latter on the pattern of `pattern`."""

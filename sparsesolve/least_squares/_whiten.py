@@ -50,9 +50,9 @@ def make_weights(sigma: Any, residual: PyTree[jax.ShapeDtypeStruct]) -> Weights:
         return Weights((), jnp.linalg.cholesky(jnp.asarray(leaves[0])), ())
     seen = ", ".join(str(jnp.shape(leaf)) for leaf in leaves)
     raise ValueError(
-        f"least_squares got sigma of shape {seen} for {m} residuals ({_described(structure)}). Give standard deviations "
-        f"(a scalar, shape ({m},), or the structure of the residual), their covariance of shape ({m}, {m}), or a sparse "
-        f"factor L of it, L L^T = covariance."
+        f"least_squares got sigma of shape {seen} for {m} residuals ({_described(structure)}). Give standard "
+        f"deviations (a scalar, shape ({m},), or the structure of the residual), their covariance of shape ({m}, {m}), "
+        f"or a sparse factor L of it, L L^T = covariance."
     )
 
 
@@ -93,4 +93,6 @@ def _inverse_factor(sigma: Any, m: int) -> SparseMatrix:
 
 
 def _described(structure: Structure) -> str:
-    return ", ".join(f"{name or 'residual'} {shape}" for name, shape in zip(structure.names, structure.shapes, strict=True))
+    return ", ".join(
+        f"{name or 'residual'} {shape}" for name, shape in zip(structure.names, structure.shapes, strict=True)
+    )
