@@ -1,15 +1,7 @@
 """One trial of a least-squares iteration: linearise where the iterate is new, propose a step, evaluate, judge.
 
-The decrease is predicted from the linear model of the step really taken,  -(J d)^T (r + J d / 2), and a trial is
-accepted when the actual decrease is at least a thousandth of that. A rejected trial changes the damping alone; the
-Jacobian and what was made of it are kept. The iteration has converged when a step, scaled up to what it would be
-without damping,
-
-    * is short:   |D d| <= rtol |D y|,  or
-    * promises nothing:  predicted decrease <= ftol * cost,
-
-or where both promise and outcome are rounding errors of the cost; such a step is still taken, for the gradient's sake. The defaults, rtol = eps^(2/3) and
-ftol = eps / 1000, ask for all digits that the dtype has: parameters within 1e-9 of their standard errors.
+A rejected trial changes the damping alone; the Jacobian and what was made of it are kept. What a step is comes from the
+descent (`_descent.py`), whether it is taken from `_judgement.py`.
 """
 
 from __future__ import annotations
@@ -28,15 +20,13 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
+from sparsesolve.least_squares._judgement import Tolerances, Trial, judge
 from sparsesolve.least_squares._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares._objective import Linearisation, Objective, Operands
 from sparsesolve.least_squares._results import RESULTS
-from sparsesolve.linear._resolution import resolution, resolved_rtol
-from sparsesolve.matrix import SparseMatrix
+from sparsesolve.linear._resolution import resolved_rtol
 
 _COUNTS = ("num_steps", "num_residuals", "num_jacobians", "num_factorizations", "num_linear_iterations")
-_ACCEPTED = 1e-3
-_SHORT = 1e3  # a rejected step that was damped more than this says nothing about convergence
 
 
 class Plan:
@@ -170,44 +160,28 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         proposal, damping = plan.descent.propose(plan.linear, model, state.damping)
 
         new_y, taken = objective.move(y, proposal.step, operands)
-        promised = predicted = self._promised(objective, lin, proposal.velocity)
-        if operands.bounds is not None:
-            predicted = self._promised(objective, lin, taken)
         residual = objective.residual(new_y, operands)
-        decrease = _decrease(objective, lin, residual, operands)
-        usable = jnp.isfinite(decrease) & (predicted > 0) & proposal.good
-        ratio = jnp.where(usable, decrease / jnp.where(usable, predicted, 1.0), -1.0)
-        floor = 8 * resolution(objective.residuals) * lin.cost
-        noise = (promised <= floor) & (jnp.abs(decrease) <= floor) & (proposal.shortening <= _SHORT) & proposal.good
-        accepted = (ratio > _ACCEPTED) | noise
-
-        scale = objective.scale_of(y)
-        size = _length(squares, proposal.step) / jnp.maximum(_length(squares, scale), jnp.finfo(scale.dtype).tiny)
-        size = jnp.where(jnp.all(proposal.step == 0), 0.0, size)
-        small = self._small(objective, proposal, size, promised, lin.cost) & ~(proposal.shortening > _SHORT)
-        converged = (
-            jnp.isfinite(lin.cost)
-            & proposal.good
-            & (small | (noise & (ratio <= _ACCEPTED)) | jnp.all(lin.gradient == 0))
-        )
-        moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
+        tolerances = Tolerances(self.rtol, self.atol, self.ftol)
+        trial = Trial(proposal, taken, residual)
+        judged = judge(objective, tolerances, lin, trial, objective.scale_of(y), squares, operands)
+        verdict = Verdict(judged.ratio, judged.accepted, taken)
         new_state = State(
             operands=operands,
             invariants=state.invariants,
             lin=lin,
             prepared=prepared,
-            damping=plan.descent.update(damping, Verdict(ratio, accepted, taken)),
-            stale=accepted,
-            cost=jnp.where(accepted, objective.cost(residual, operands), lin.cost),
-            ratio=ratio,
-            step_size=size,
+            damping=plan.descent.update(damping, verdict),
+            stale=judged.accepted,
+            cost=jnp.where(judged.accepted, objective.cost(residual, operands), lin.cost),
+            ratio=judged.ratio,
+            step_size=judged.size,
             first_bad=jnp.where(state.counts["num_steps"] == 0, _first_bad(lin.residual), state.first_bad),
-            converged=converged,
-            result=_judge(lin, converged, accepted | moved | ~proposal.good),
+            converged=judged.converged,
+            result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good),
             counts=_counted(state, proposal),
             plan=plan,
         )
-        chosen = jtu.tree_map(lambda a, b: jnp.where(accepted, a, b), new_y, y)
+        chosen = jtu.tree_map(lambda a, b: jnp.where(judged.accepted, a, b), new_y, y)
         return chosen, new_state, None if fn is None else fn(chosen, args)[1]
 
     def terminate(
@@ -241,20 +215,6 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         del fn, args, options, tags, result
         return y, aux, dict(state.counts)
 
-    def _promised(self, objective: Objective, lin: Linearisation, step: Array) -> Float[Array, ""]:
-        """The decrease that the linear model predicts."""
-        image = SparseMatrix(lin.data, objective.pattern) @ step
-        return -jnp.sum(image * (lin.residual + 0.5 * image))
-
-    def _small(
-        self, objective: Objective, proposal: Proposal, size: Array, promised: Array, cost: Array
-    ) -> Bool[Array, ""]:
-        rtol = resolved_rtol(self.rtol, objective.tangents)
-        ftol = 1e-3 * resolution(objective.residuals) if self.ftol is None else self.ftol
-        stretch = proposal.shortening
-        absolute = jnp.max(jnp.abs(proposal.step), initial=0.0) * stretch <= self.atol
-        return (size * stretch <= rtol) | absolute | (promised * stretch <= ftol * cost)
-
 
 def _linearised(y: PyTree[Array], state: State) -> tuple[Linearisation, Any]:
     plan = state.plan
@@ -277,23 +237,12 @@ def _curvature(objective: Objective, y: PyTree[Array], operands: Operands) -> Ca
     return along
 
 
-def _decrease(objective: Objective, lin: Linearisation, residual: Array, operands: Operands) -> Array:
-    """The decrease of the cost; for plain squares without cancellation."""
-    if objective.losses is not None:
-        return lin.cost - objective.cost(residual, operands)
-    return 0.5 * jnp.sum((lin.residual - residual) * (lin.residual + residual))
-
-
-def _length(squares: Array, v: Array) -> Array:
-    return jnp.sqrt(jnp.sum(squares * v**2))
-
-
 def _first_bad(residual: Array) -> Int[Array, ""]:
     bad = ~jnp.isfinite(residual)
     return jnp.where(jnp.any(bad), jnp.argmax(bad), -1).astype(jnp.int32)
 
 
-def _judge(lin: Linearisation, converged: Array, alive: Array) -> RESULTS:
+def _result(lin: Linearisation, converged: Array, alive: Array) -> RESULTS:
     result = RESULTS.where(alive | converged, RESULTS.successful, RESULTS.stagnated)
     finite = jnp.all(jnp.isfinite(lin.data))
     result = RESULTS.where(finite, result, RESULTS.nonfinite_jacobian)
