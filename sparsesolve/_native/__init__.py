@@ -7,12 +7,20 @@ from sparsesolve._native._calls import (
     solve as solve,
     solve_symmetric as solve_symmetric,
 )
+from sparsesolve._native._checked_calls import (
+    CheckedSolution as CheckedSolution,
+    Limits as Limits,
+    simplicial_solve_checked as simplicial_solve_checked,
+    solve_checked as solve_checked,
+    solve_symmetric_checked as solve_symmetric_checked,
+)
 from sparsesolve._native._load import (
     CSR_ROWS as CSR_ROWS,
     DIAGONALS as DIAGONALS,
     PADDED_ROWS as PADDED_ROWS,
     STENCIL as STENCIL,
     available as available,
+    checks_solves as checks_solves,
     require as require,
     status as status,
 )

@@ -22,10 +22,18 @@ from sparsesolve._native import _build
 FACTOR, SOLVE = "sparsesolve_multifrontal_factor", "sparsesolve_multifrontal_solve"
 CHOLESKY_FACTOR, CHOLESKY_SOLVE = "sparsesolve_cholesky_factor", "sparsesolve_cholesky_solve"
 SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE = "sparsesolve_simplicial_factor", "sparsesolve_simplicial_solve"
+CHECKED, CHOLESKY_CHECKED = "sparsesolve_multifrontal_checked", "sparsesolve_cholesky_checked"
+SIMPLICIAL_CHECKED, SIMPLICIAL_ONCE = "sparsesolve_simplicial_checked", "sparsesolve_simplicial_once"
 DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
 PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
 GALERKIN = "sparsesolve_galerkin"
+_CHECKED_HANDLERS = {
+    CHECKED: "SparsesolveCheckedSolve",
+    CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
+    SIMPLICIAL_CHECKED: "SparsesolveSimplicialChecked",
+    SIMPLICIAL_ONCE: "SparsesolveSimplicialOnce",
+}
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
@@ -46,6 +54,7 @@ _HANDLERS = {
 class _Library(NamedTuple):
     path: pathlib.Path | None
     problem: str
+    checks: bool = False  # false: compiled from sources older than the checked solves
 
 
 def available() -> bool:
@@ -91,11 +100,17 @@ def library() -> _Library:
             return _Library(None, f"{path.name} was compiled for another processor; run python -m sparsesolve._native")
         loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
         loaded.sparsesolve_set_threads(num_threads())
-        for name, handler in _HANDLERS.items():
+        checks = all(hasattr(loaded, handler) for handler in _CHECKED_HANDLERS.values())
+        for name, handler in (_HANDLERS | (_CHECKED_HANDLERS if checks else {})).items():
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, handler)), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
-    return _Library(path, "")
+    return _Library(path, "", checks)
+
+
+def checks_solves() -> bool:
+    """Whether the library has kernels that refine and check what they solve."""
+    return library().checks
 
 
 def num_threads() -> int:

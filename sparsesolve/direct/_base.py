@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
+from sparsesolve import _native
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -44,6 +45,20 @@ class AbstractDirectPlan(abc.ABC):
     @abc.abstractmethod
     def solve(self, factors: Any, rhs: Inexact[Array, " n"], *, transpose: bool = False) -> Inexact[Array, " n"]:
         """`A x = rhs`, or `A^T x = rhs`, from the factors of `factor`. Linear in `rhs`."""
+
+    def solve_checked(
+        self,
+        factors: Any,
+        data: Inexact[Array, " nnz"],
+        rhs: Inexact[Array, " n"],
+        *,
+        transpose: bool,
+        limits: _native.Limits,
+    ) -> _native.CheckedSolution | None:
+        """What `solve_refined` does, by compiled code; `None` where there is none for these operands. `factors` may be
+        `None`: they are then made on the way and not kept."""
+        del factors, data, rhs, transpose, limits
+        return None
 
     def sound(self, factors: Any) -> Bool[Array, ""]:
         """Whether the matrix turned out to be what the plan was made for (positive definite, say)."""

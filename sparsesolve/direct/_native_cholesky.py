@@ -10,7 +10,7 @@ Math. Softw. 9 (1983) 302-325, doi:10.1145/356044.356047.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +74,27 @@ class NativeCholeskyPlan(AbstractSymmetricPlan):
             return jax.vmap(lambda column: self.solve_lower(factors, column, conjugated), 1, 1)(rhs)
         return _solve(self.tables, factors, rhs, self.hermitian, conjugated)
 
+    def solve_checked(
+        self,
+        factors: _native.SymmetricFactors | None,
+        data: Array,
+        rhs: Array,
+        *,
+        transpose: bool,
+        limits: _native.Limits,
+    ) -> _native.CheckedSolution | None:
+        if factors is None:
+            factors = cast(_native.SymmetricFactors, self.factor(data))
+        if not factors.blocks.dtype == data.dtype == rhs.dtype:
+            return None
+        if self.symmetry == "negative":
+            data, rhs = -data, -rhs
+        conjugated = transpose and self.hermitian and jnp.issubdtype(data.dtype, jnp.complexfloating)
+        if conjugated:  # A^T x = b is A^H conj(x) = conj(b)
+            data, rhs = jnp.conj(data), jnp.conj(rhs)
+        found = _solve_checked(self.tables, factors, data, rhs, self.hermitian, transpose, limits)
+        return found._replace(x=jnp.conj(found.x)) if conjugated else found
+
     def found(self, factors: _native.SymmetricFactors) -> Int[Array, 2]:
         negative, perturbed = factors.found
         known = self.hermitian or not jnp.issubdtype(factors.blocks.dtype, jnp.complexfloating)
@@ -112,3 +133,16 @@ def _solve(tables: Any, factors: _native.SymmetricFactors, rhs: Array, hermitian
         return jnp.conj(x) if conjugate else x
 
     return solve_linear(solve, factors.blocks.dtype, rhs, False)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _solve_checked(
+    tables: Any,
+    factors: _native.SymmetricFactors,
+    data: Array,
+    rhs: Array,
+    hermitian: bool,
+    transpose: bool,
+    limits: _native.Limits,
+) -> _native.CheckedSolution:
+    return _native.solve_symmetric_checked(tables, factors, data, rhs, hermitian, transpose, limits)

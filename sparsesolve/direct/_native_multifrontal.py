@@ -69,6 +69,14 @@ class NativeMultifrontalPlan(AbstractDirectPlan):
             return jax.vmap(lambda column: self.solve(factors, column, transpose=transpose), 1, 1)(rhs)
         return _solve(self.tables, factors, rhs, transpose)
 
+    def solve_checked(
+        self, factors: _native.NativeFactors | None, data: Array, rhs: Array, *, transpose: bool, limits: _native.Limits
+    ) -> _native.CheckedSolution | None:
+        factors = self.factor(data) if factors is None else factors
+        if not factors.blocks.dtype == data.dtype == rhs.dtype:
+            return None
+        return _solve_checked(self.tables, factors, data, rhs, transpose, limits)
+
 
 def native_front_flops(k: Any, m: Any) -> Any:
     """Floating-point operations of a front: LU of the pivot block, two triangular solves, one product."""
@@ -90,6 +98,13 @@ def _factor(nnz_factor: int, tables: Any, data: Array) -> _native.NativeFactors:
 def _solve(tables: Any, factors: _native.NativeFactors, rhs: Array, transpose: bool) -> Array:
     """Solves in the factors' type."""
     return solve_linear(lambda b, t: _native.solve(tables, factors, b, t), factors.blocks.dtype, rhs, transpose)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _solve_checked(
+    tables: Any, factors: _native.NativeFactors, data: Array, rhs: Array, transpose: bool, limits: _native.Limits
+) -> _native.CheckedSolution:
+    return _native.solve_checked(tables, factors, data, rhs, transpose, limits)
 
 
 def check_front_indices(pattern: SparsityPattern, largest: int) -> None:

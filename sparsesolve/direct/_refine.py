@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact, Int, Real
 
+from sparsesolve import _native
 from sparsesolve.direct._base import AbstractDirectPlan
 from sparsesolve.direct._rescue import Solved, System, rescue
-from sparsesolve.direct._status import SolveStatus
+from sparsesolve.direct._status import SolveStatus, status_of
 
 
 class RefinedInfo(NamedTuple):
@@ -71,6 +72,9 @@ def solve_refined(
     Returns:
         The best solution found, shape `(n,)`, and a `RefinedInfo`.
     """
+    limits = _native.Limits(max_refinements, max_linear_iterations)
+    if (checked := _checked(plan, factors, data, rhs, transpose, limits)) is not None:
+        return checked
     system = System.of(plan, factors, data, rhs, transpose)
     eps = jnp.finfo(rhs.dtype).eps
 
@@ -86,3 +90,31 @@ def solve_refined(
     solved, _, steps = lax.while_loop(lambda state: state[1], body, start)
     solved, iterations, status = rescue(system, solved, max_linear_iterations)
     return solved.x, RefinedInfo(solved.error, steps - 1, iterations, status)
+
+
+def solve_once(
+    plan: AbstractDirectPlan, data: Inexact[Array, " nnz"], rhs: Inexact[Array, " n"], **options: Any
+) -> tuple[Inexact[Array, " n"], RefinedInfo]:
+    """`solve_refined` with factors that are made for this solve and not kept; the same options and results.
+
+    Small matrices in a batch are then factorized, solved and checked while they lie in the cache, so that factors are
+    never written to memory.
+    """
+    limits = _native.Limits(options.get("max_refinements", 3), options.get("max_linear_iterations", 100))
+    if (checked := _checked(plan, None, data, rhs, options.get("transpose", False), limits)) is not None:
+        return checked
+    return solve_refined(plan, plan.factor(data), data, rhs, **options)
+
+
+def _checked(
+    plan: AbstractDirectPlan, factors: Any, data: Array, rhs: Array, transpose: bool, limits: _native.Limits
+) -> tuple[Array, RefinedInfo] | None:
+    """By compiled code, or `None`."""
+    if not _native.checks_solves():
+        return None
+    found = plan.solve_checked(factors, data, rhs, transpose=transpose, limits=limits)
+    if found is None:
+        return None
+    refinements, steps, code = found.counts
+    told = RefinedInfo(found.backward_error, refinements.astype(int), steps.astype(int), status_of(code))
+    return found.x, told

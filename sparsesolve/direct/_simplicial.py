@@ -71,6 +71,23 @@ class SimplicialPlan(AbstractDirectPlan):
             return jax.vmap(lambda column: self.solve(factors, column, transpose=transpose), 1, 1)(rhs)
         return _solve(self.tables, factors, rhs, transpose)
 
+    def solve_checked(
+        self,
+        factors: _native.SimplicialFactors | None,
+        data: Array,
+        rhs: Array,
+        *,
+        transpose: bool,
+        limits: _native.Limits,
+    ) -> _native.CheckedSolution | None:
+        if data.dtype != rhs.dtype or (factors is not None and factors.values.dtype != rhs.dtype):
+            return None
+        return _solve_checked(self.tables, self._columns, factors, data, rhs, transpose, limits)
+
+    @functools.cached_property
+    def _columns(self) -> Any:
+        return on_device(np.asarray(self.pattern.indices, np.int32))
+
 
 @jax.jit
 def _factor(tables: Any, data: Array) -> _native.SimplicialFactors:
@@ -83,6 +100,13 @@ def _solve(tables: Any, factors: _native.SimplicialFactors, rhs: Array, transpos
         return _native.simplicial_solve(tables, factors, b, transposed)
 
     return solve_linear(apply, factors.values.dtype, rhs, transpose)
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _solve_checked(
+    tables: Any, columns: Any, factors: Any, data: Array, rhs: Array, transpose: bool, limits: _native.Limits
+) -> _native.CheckedSolution:
+    return _native.simplicial_solve_checked(tables, columns, factors, data, rhs, transpose, limits)
 
 
 def build_simplicial_tables(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+from jaxtyping import Array, Int
 
 
 class SolveStatus(eqx.Enumeration):
@@ -22,3 +23,10 @@ class SolveStatus(eqx.Enumeration):
     nonfinite = "The matrix or the right-hand side holds NaN or infinite entries."
     pattern_mismatch = "The operator has an entry outside the pattern that was prepared."
     not_definite = "A pivot was not positive: the matrix is not positive definite. Write SparseLU or AutoSparse."
+
+
+def status_of(code: Int[Array, ""]) -> SolveStatus:
+    """The status that a kernel means by a number (`_native/src/refine.h`)."""
+    status = SolveStatus.where(code == 1, SolveStatus.singular, SolveStatus.successful)
+    status = SolveStatus.where(code == 2, SolveStatus.inaccurate, status)
+    return SolveStatus.where(code == 3, SolveStatus.nonfinite, status)

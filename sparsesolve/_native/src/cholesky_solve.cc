@@ -120,7 +120,7 @@ struct Symmetric {
 template <class T, bool Pivoting>
 void solve(ffi::ThreadPool& pool, const SolveTables& t, const int32_t* order, bool hermitian,
            const ffi::AnyBuffer& factor_buffer, const ffi::AnyBuffer& pivot_buffer, const ffi::AnyBuffer& below_buffer, const ffi::AnyBuffer& scale_buffer,
-           const ffi::AnyBuffer& rhs_buffer, const ffi::AnyBuffer& x_buffer) {
+           const ffi::AnyBuffer& rhs_buffer, const ffi::AnyBuffer& x_buffer, const Checked<T>* checked) {
   using R = RealOf<T>;
   const auto pivots = view<const int32_t>(pivot_buffer, 1, "pivots");
   const auto below = view<const T>(below_buffer, 1, "below");
@@ -131,22 +131,54 @@ void solve(ffi::ThreadPool& pool, const SolveTables& t, const int32_t* order, bo
   const auto make = [&](const T* factors, const int32_t* exchanges, const T* offdiagonal, const R* scales) {
     return Symmetric<T, Pivoting>{factors, exchanges, offdiagonal, order, order, scales, scales, hermitian};
   };
-  solve_members<T>(pool, t, symmetric_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"), make,
-                   view<const T>(factor_buffer, 1, "factors"), pivots, below, scale);
+  solve_members<T>(pool, t, symmetric_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"),
+                   checked, make, view<const T>(factor_buffer, 1, "factors"), pivots, below, scale);
 }
 
-ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
-                      ffi::AnyBuffer order_buffer, ffi::AnyBuffer factors, ffi::AnyBuffer pivots, ffi::AnyBuffer below, ffi::AnyBuffer scale,
-                      ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, bool hermitian) {
-  return guarded([&] {
-    const auto order = order_table(order_buffer, "order", "order: an unknown is outside the matrix");
-    const SolveTables t = solve_tables(fronts, border, parent_map, order.size);
+// Tables of a call, and whether there were pivots of two.
+struct Call {
+  View<const int32_t> order;
+  SolveTables tables;
+  bool pivoting;
+
+  Call(const ffi::AnyBuffer& fronts, const ffi::AnyBuffer& border, const ffi::AnyBuffer& parent_map,
+       const ffi::AnyBuffer& order_buffer, const ffi::AnyBuffer& pivots)
+      : order(order_table(order_buffer, "order", "order: an unknown is outside the matrix")),
+        tables(solve_tables(fronts, border, parent_map, order.size)) {
     require(pivots.dimensions().size() >= 1, "pivots: too few dimensions");
-    const bool pivoting = pivots.dimensions().back() > 0;
+    pivoting = pivots.dimensions().back() > 0;
+  }
+};
+
+ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
+                      ffi::AnyBuffer order, ffi::AnyBuffer factors, ffi::AnyBuffer pivots, ffi::AnyBuffer below,
+                      ffi::AnyBuffer scale, ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, bool hermitian) {
+  return guarded([&] {
+    const Call call(fronts, border, parent_map, order, pivots);
     dispatch(factors.element_type(), [&](auto zero) {
       using T = decltype(zero);
-      const auto run = pivoting ? solve<T, true> : solve<T, false>;
-      run(pool, t, order.data, hermitian, factors, pivots, below, scale, rhs, *x);
+      const auto run = call.pivoting ? solve<T, true> : solve<T, false>;
+      run(pool, call.tables, call.order.data, hermitian, factors, pivots, below, scale, rhs, *x, nullptr);
+    });
+  });
+}
+
+// The same with the pattern (indptr, indices), the values and the results of `Checked`. `transpose` concerns the residual
+// alone: the factors are of a symmetric matrix, the values perhaps not.
+ffi::Error checked_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
+                        ffi::AnyBuffer order, ffi::AnyBuffer indptr, ffi::AnyBuffer indices, ffi::AnyBuffer factors,
+                        ffi::AnyBuffer pivots, ffi::AnyBuffer below, ffi::AnyBuffer scale, ffi::AnyBuffer data,
+                        ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, ffi::Result<ffi::AnyBuffer> errors,
+                        ffi::Result<ffi::AnyBuffer> counts, bool hermitian, bool transpose, int64_t refinements,
+                        int64_t steps) {
+  return guarded([&] {
+    const Call call(fronts, border, parent_map, order, pivots);
+    const CsrPattern pattern(indptr, indices, call.tables.n);
+    dispatch(factors.element_type(), [&](auto zero) {
+      using T = decltype(zero);
+      const auto run = call.pivoting ? solve<T, true> : solve<T, false>;
+      const Checked<T> checked(pattern, data, rhs, *errors, *counts, transpose, {refinements, steps});
+      run(pool, call.tables, call.order.data, hermitian, factors, pivots, below, scale, rhs, *x, &checked);
     });
   });
 }
@@ -172,3 +204,28 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCholeskySolve, sparsesolve::solve_call,
                                   .Arg<AnyBuffer>()
                                   .Ret<AnyBuffer>()
                                   .Attr<bool>("hermitian"));
+
+extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCholeskyChecked(XLA_FFI_CallFrame*);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCholeskyChecked, sparsesolve::checked_call,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<bool>("hermitian")
+                                  .Attr<bool>("transpose")
+                                  .Attr<int64_t>("refinements")
+                                  .Attr<int64_t>("steps"));

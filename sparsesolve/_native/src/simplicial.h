@@ -131,6 +131,37 @@ inline Simplicial read_simplicial(const SimplicialBuffers& buffers) {
   return t;
 }
 
+// The tables of a solve besides.
+inline void read_blocks(Simplicial& t, const ffi::AnyBuffer& blocks_buffer, const ffi::AnyBuffer& col_order_buffer) {
+  const auto blocks = table(blocks_buffer, 1, "blocks");
+  const auto col_order = table(col_order_buffer, 1, "col_order");
+  require(blocks.size >= 1, "blocks must hold at least one number");
+  t.blocks = blocks.data, t.block_count = blocks.size - 1, t.col_order = col_order.data;
+  check_blocks(t);
+  require(col_order.size == t.n, "col_order must hold one column a place");
+  require_below(t.col_order, t.n, t.n, "col_order: a column is outside the matrix");
+}
+
+// The tables of a factorization besides.
+inline void read_entries(Simplicial& t, const ffi::AnyBuffer& in_source, const ffi::AnyBuffer& in_row,
+                         const ffi::AnyBuffer& off_source, const ffi::AnyBuffer& indptr_buffer) {
+  const auto source = table(in_source, 1, "in_source");
+  const auto row = table(in_row, 1, "in_row");
+  const auto above = table(off_source, 1, "off_source");
+  const auto indptr = table(indptr_buffer, 1, "indptr");
+  t.in_source = source.data, t.in_row = row.data, t.off_source = above.data, t.indptr = indptr.data;
+  require(source.size == t.in_size && row.size == t.in_size && above.size == t.off_size,
+          "the entry tables must be as long as columns says");
+  require(indptr.size == t.n + 1, "indptr must have n + 1 numbers");
+  const int64_t nnz = indptr.data[t.n];
+  bool sorted = indptr.data[0] == 0;
+  for (int64_t i = 0; i < t.n; i++) sorted &= indptr.data[i] <= indptr.data[i + 1];
+  require(sorted, "indptr must begin at zero and not decrease");
+  require_below(t.in_source, t.in_size, nnz, "in_source: an entry is outside the values");
+  require_below(t.off_source, t.off_size, nnz, "off_source: an entry is outside the values");
+  require_below(t.in_row, t.in_size, t.n, "in_row: a row is outside the matrix");
+}
+
 }  // namespace sparsesolve
 
 #endif  // SPARSESOLVE_SIMPLICIAL_H_

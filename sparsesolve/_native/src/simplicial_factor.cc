@@ -16,6 +16,7 @@
 #include "pages.h"
 #include "parallel.h"
 #include "scaling.h"
+#include "simplicial_kernels.h"
 
 namespace sparsesolve {
 namespace {
@@ -103,8 +104,6 @@ inline typename L::Value invert_pivot(typename L::Value pivot, const typename L:
   }
   return L::inverse(pivot);
 }
-
-constexpr int kTogether = 4;  // the most columns that are updated at once
 
 // Column k of the scaled matrix to x and to the part above the diagonal blocks. Returns its largest entry.
 template <class L>
@@ -218,6 +217,22 @@ void factor_columns(const Simplicial& t, const typename L::Value* data, const ty
   }
 }
 
+}  // namespace
+
+template <class L>
+void factor_values(const Simplicial& t, const typename L::Value* data, typename L::Size* scale, typename L::Value* x,
+                   typename L::Value* factors) {
+  scale_rows<L>(t, data, scale);
+  if constexpr (L::kWidth == 1) {
+    if (t.runs()) return factor_columns<L, true>(t, data, scale, x, factors);
+  }
+  factor_columns<L, false>(t, data, scale, x, factors);
+}
+
+SPARSESOLVE_ALL_SCALARS(SPARSESOLVE_SIMPLICIAL_FACTOR, )
+
+namespace {
+
 template <class T>
 struct Members {
   const T* data;
@@ -231,12 +246,7 @@ void factor_one(const Simplicial& t, int64_t b, const Members<T>& all, T* x) {
   const T* data = all.data + b * t.indptr[t.n];
   T* factors = all.factors + b * t.factor_size();
   RealOf<T>* scale = all.row_scale + b * t.n;
-  scale_rows<Lanes<T, 1>>(t, data, scale);
-  if (t.runs()) {
-    factor_columns<Lanes<T, 1>, true>(t, data, scale, x, factors);
-  } else {
-    factor_columns<Lanes<T, 1>, false>(t, data, scale, x, factors);
-  }
+  factor_values<Lanes<T, 1>>(t, data, scale, x, factors);
 }
 
 template <class L>
@@ -269,8 +279,7 @@ void factor_group(const Simplicial& t, int64_t b, int some, const Members<typena
     scale[l] = all.row_scale + member * t.n;
   }
   interleave<L>(nnz, data, space.data.get());
-  scale_rows<L>(t, space.data.get(), space.scale.get());
-  factor_columns<L, false>(t, space.data.get(), space.scale.get(), space.x.get(), space.factors.get());
+  factor_values<L>(t, space.data.get(), space.scale.get(), space.x.get(), space.factors.get());
   deinterleave<L>(t.factor_size(), space.factors.get(), some, factors);
   deinterleave<Lanes<R, L::kWidth>>(t.n, space.scale.get(), some, scale);
 }
@@ -326,21 +335,7 @@ ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuf
                        ffi::Result<ffi::AnyBuffer> factors, ffi::Result<ffi::AnyBuffer> row_scale) {
   return guarded([&] {
     Simplicial t = read_simplicial({columns, l_row, u_row, off_row, l_runs, row_order});
-    const auto source = table(in_source, 1, "in_source");
-    const auto row = table(in_row, 1, "in_row");
-    const auto above = table(off_source, 1, "off_source");
-    const auto indptr = table(indptr_buffer, 1, "indptr");
-    t.in_source = source.data, t.in_row = row.data, t.off_source = above.data, t.indptr = indptr.data;
-    require(source.size == t.in_size && row.size == t.in_size && above.size == t.off_size,
-            "the entry tables must be as long as columns says");
-    require(indptr.size == t.n + 1, "indptr must have n + 1 numbers");
-    const int64_t nnz = indptr.data[t.n];
-    bool sorted = indptr.data[0] == 0;
-    for (int64_t i = 0; i < t.n; i++) sorted &= indptr.data[i] <= indptr.data[i + 1];
-    require(sorted, "indptr must begin at zero and not decrease");
-    require_below(t.in_source, t.in_size, nnz, "in_source: an entry is outside the values");
-    require_below(t.off_source, t.off_size, nnz, "off_source: an entry is outside the values");
-    require_below(t.in_row, t.in_size, t.n, "in_row: a row is outside the matrix");
+    read_entries(t, in_source, in_row, off_source, indptr_buffer);
     dispatch(data.element_type(), [&](auto zero) { factor<decltype(zero)>(t, data, *factors, *row_scale, pool); });
   });
 }

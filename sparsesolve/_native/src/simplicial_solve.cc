@@ -11,6 +11,7 @@
 
 #include "column_update.h"
 #include "parallel.h"
+#include "simplicial_kernels.h"
 
 namespace sparsesolve {
 namespace {
@@ -61,15 +62,21 @@ void solve_transposed(const Simplicial& t, const SimplicialFactors<const F>& f, 
   }
 }
 
-template <class L, bool Runs, class F>
-void solve_group(const Simplicial& t, const F* factors, bool transpose, typename L::Value* y) {
+}  // namespace
+
+template <class L, class F>
+void solve_values(const Simplicial& t, const F* factors, bool transpose, typename L::Value* y) {
   const SimplicialFactors<const F> f(t, factors);
-  if (transpose) {
-    solve_transposed<L, F>(t, f, y);
-  } else {
-    solve_forward<L, Runs, F>(t, f, y);
+  if (transpose) return solve_transposed<L, F>(t, f, y);
+  if constexpr (L::kWidth == 1) {
+    if (t.runs()) return solve_forward<L, true, F>(t, f, y);
   }
+  solve_forward<L, false, F>(t, f, y);
 }
+
+SPARSESOLVE_ALL_SCALARS(SPARSESOLVE_SIMPLICIAL_SOLVE, )
+
+namespace {
 
 template <class T>
 struct SolveViews {
@@ -100,27 +107,6 @@ struct Member {
   T* x;
 };
 
-// Right-hand sides in elimination order; `b` and `scale` hold them as they come.
-template <class L>
-void gather(const Simplicial& t, bool transpose, const typename L::Value* b, const typename L::Size* scale,
-            typename L::Value* y) {
-  if (transpose) {
-    for (int64_t p = 0; p < t.n; p++) y[p] = b[t.col_order[p]];
-  } else {
-    for (int64_t p = 0; p < t.n; p++) y[p] = L::scaled(b[t.row_order[p]], scale[p]);
-  }
-}
-
-template <class L>
-void scatter(const Simplicial& t, bool transpose, const typename L::Value* y, const typename L::Size* scale,
-             typename L::Value* x) {
-  if (transpose) {
-    for (int64_t p = 0; p < t.n; p++) x[t.row_order[p]] = L::scaled(y[p], scale[p]);
-  } else {
-    for (int64_t p = 0; p < t.n; p++) x[t.col_order[p]] = y[p];
-  }
-}
-
 // Working space of a thread, made when it is first needed.
 template <class T>
 struct SolveSpace {
@@ -129,18 +115,6 @@ struct SolveSpace {
   Aligned<typename L::Value> y, b, factors;
   Aligned<typename L::Size> scale;
 };
-
-template <class T>
-void solve_one(const Simplicial& t, const Member<T>& m, bool transpose, T* y) {
-  using One = Lanes<T, 1>;
-  gather<One>(t, transpose, m.rhs, m.scale, y);
-  if (t.runs()) {
-    solve_group<One, true>(t, m.factors, transpose, y);
-  } else {
-    solve_group<One, false>(t, m.factors, transpose, y);
-  }
-  scatter<One>(t, transpose, y, m.scale, m.x);
-}
 
 constexpr int64_t kLargestGroup = int64_t{1} << 21;  // bytes of interleaved factors
 
@@ -155,7 +129,9 @@ void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpos
   const bool large = !shared && t.factor_size() * W * static_cast<int64_t>(sizeof(T)) > kLargestGroup;
   if (some < W / 2 || large) {
     if (!space.one) space.one = allocate_aligned<T>(t.n);
-    for (int i = 0; i < some; i++) solve_one<T>(t, members[i], transpose, space.one.get());
+    for (int i = 0; i < some; i++) {
+      solve_alone<T>(t, members[i].factors, members[i].scale, transpose, members[i].rhs, space.one.get(), members[i].x);
+    }
     return;
   }
   if (!space.y) {
@@ -174,11 +150,11 @@ void solve_some(const Simplicial& t, Member<T>* members, int some, bool transpos
   interleave<Lanes<RealOf<T>, W>>(t.n, scale, space.scale.get());
   gather<L>(t, transpose, space.b.get(), space.scale.get(), space.y.get());
   if (shared) {
-    solve_group<L, false>(t, factors[0], transpose, space.y.get());
+    solve_values<L, T>(t, factors[0], transpose, space.y.get());
   } else {
     if (!space.factors) space.factors = allocate_aligned<typename L::Value>(t.factor_size());
     interleave<L>(t.factor_size(), factors, space.factors.get());
-    solve_group<L, false, typename L::Value>(t, space.factors.get(), transpose, space.y.get());
+    solve_values<L, typename L::Value>(t, space.factors.get(), transpose, space.y.get());
   }
   scatter<L>(t, transpose, space.y.get(), space.scale.get(), space.b.get());
   deinterleave<L>(t.n, space.b.get(), some, x);
@@ -220,13 +196,7 @@ ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuff
                       ffi::AnyBuffer rhs, ffi::Result<ffi::AnyBuffer> x, bool transpose) {
   return guarded([&] {
     Simplicial t = read_simplicial({columns, l_row, u_row, off_row, l_runs, row_order});
-    const auto blocks = table(blocks_buffer, 1, "blocks");
-    const auto col_order = table(col_order_buffer, 1, "col_order");
-    require(blocks.size >= 1, "blocks must hold at least one number");
-    t.blocks = blocks.data, t.block_count = blocks.size - 1, t.col_order = col_order.data;
-    check_blocks(t);
-    require(col_order.size == t.n, "col_order must hold one column a place");
-    require_below(t.col_order, t.n, t.n, "col_order: a column is outside the matrix");
+    read_blocks(t, blocks_buffer, col_order_buffer);
     dispatch(factors.element_type(), [&](auto zero) {
       using T = decltype(zero);
       solve<T>(t,

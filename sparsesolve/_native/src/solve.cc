@@ -80,7 +80,8 @@ struct Lu {
 template <class T>
 void solve(ffi::ThreadPool& pool, const SolveTables& t, const int32_t* row_order, const int32_t* col_order, bool transpose,
            const ffi::AnyBuffer& factor_buffer, const ffi::AnyBuffer& pivot_buffer, const ffi::AnyBuffer& row_buffer,
-           const ffi::AnyBuffer& col_buffer, const ffi::AnyBuffer& rhs_buffer, const ffi::AnyBuffer& x_buffer) {
+           const ffi::AnyBuffer& col_buffer, const ffi::AnyBuffer& rhs_buffer, const ffi::AnyBuffer& x_buffer,
+           const Checked<T>* checked) {
   using R = RealOf<T>;
   const auto pivots = view<const int32_t>(pivot_buffer, 1, "pivots");
   const auto row_scale = view<const R>(row_buffer, 1, "row_scale");
@@ -91,23 +92,50 @@ void solve(ffi::ThreadPool& pool, const SolveTables& t, const int32_t* row_order
     if (transpose) return Lu<T>{factors, exchanges, col_order, row_order, cols, rows, true};
     return Lu<T>{factors, exchanges, row_order, col_order, rows, cols, false};
   };
-  solve_members<T>(pool, t, lu_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"), make,
-                   view<const T>(factor_buffer, 1, "factors"), pivots, row_scale, col_scale);
+  solve_members<T>(pool, t, lu_factor_size, view<const T>(rhs_buffer, 1, "rhs"), view<T>(x_buffer, 1, "x"), checked,
+                   make, view<const T>(factor_buffer, 1, "factors"), pivots, row_scale, col_scale);
+}
+
+struct Orders {
+  const int32_t *rows, *cols;
+  SolveTables tables;
+};
+
+Orders orders(const ffi::AnyBuffer& fronts, const ffi::AnyBuffer& border, const ffi::AnyBuffer& parent_map,
+              const ffi::AnyBuffer& row_order_buffer, const ffi::AnyBuffer& col_order_buffer) {
+  const auto row_order = order_table(row_order_buffer, "row_order", "row_order: a row is outside the matrix");
+  const auto col_order = order_table(col_order_buffer, "col_order", "col_order: a column is outside the matrix");
+  require(row_order.size == col_order.size, "row_order and col_order must be equally long");
+  return {row_order.data, col_order.data, solve_tables(fronts, border, parent_map, row_order.size)};
 }
 
 ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
-                      ffi::AnyBuffer row_order_buffer,
-                      ffi::AnyBuffer col_order_buffer, ffi::AnyBuffer factors, ffi::AnyBuffer pivots,
+                      ffi::AnyBuffer row_order, ffi::AnyBuffer col_order, ffi::AnyBuffer factors, ffi::AnyBuffer pivots,
                       ffi::AnyBuffer row_scale, ffi::AnyBuffer col_scale, ffi::AnyBuffer rhs,
                       ffi::Result<ffi::AnyBuffer> x, bool transpose) {
   return guarded([&] {
-    const auto row_order = order_table(row_order_buffer, "row_order", "row_order: a row is outside the matrix");
-    const auto col_order = order_table(col_order_buffer, "col_order", "col_order: a column is outside the matrix");
-    require(row_order.size == col_order.size, "row_order and col_order must be equally long");
-    const SolveTables t = solve_tables(fronts, border, parent_map, row_order.size);
+    const Orders o = orders(fronts, border, parent_map, row_order, col_order);
     dispatch(factors.element_type(), [&](auto zero) {
-      solve<decltype(zero)>(pool, t, row_order.data, col_order.data, transpose, factors, pivots, row_scale, col_scale,
-                            rhs, *x);
+      solve<decltype(zero)>(pool, o.tables, o.rows, o.cols, transpose, factors, pivots, row_scale, col_scale, rhs, *x,
+                            nullptr);
+    });
+  });
+}
+
+// The same with the pattern (indptr, indices), the values and the results of `Checked`.
+ffi::Error checked_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuffer border, ffi::AnyBuffer parent_map,
+                        ffi::AnyBuffer row_order, ffi::AnyBuffer col_order, ffi::AnyBuffer indptr,
+                        ffi::AnyBuffer indices, ffi::AnyBuffer factors, ffi::AnyBuffer pivots,
+                        ffi::AnyBuffer row_scale, ffi::AnyBuffer col_scale, ffi::AnyBuffer data, ffi::AnyBuffer rhs,
+                        ffi::Result<ffi::AnyBuffer> x, ffi::Result<ffi::AnyBuffer> errors,
+                        ffi::Result<ffi::AnyBuffer> counts, bool transpose, int64_t refinements, int64_t steps) {
+  return guarded([&] {
+    const Orders o = orders(fronts, border, parent_map, row_order, col_order);
+    const CsrPattern pattern(indptr, indices, o.tables.n);
+    dispatch(factors.element_type(), [&](auto zero) {
+      using T = decltype(zero);
+      const Checked<T> checked(pattern, data, rhs, *errors, *counts, transpose, {refinements, steps});
+      solve<T>(pool, o.tables, o.rows, o.cols, transpose, factors, pivots, row_scale, col_scale, rhs, *x, &checked);
     });
   });
 }
@@ -134,3 +162,28 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSolve, sparsesolve::solve_call,
                                   .Arg<AnyBuffer>()
                                   .Ret<AnyBuffer>()
                                   .Attr<bool>("transpose"));
+
+extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCheckedSolve(XLA_FFI_CallFrame*);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCheckedSolve, sparsesolve::checked_call,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<bool>("transpose")
+                                  .Attr<int64_t>("refinements")
+                                  .Attr<int64_t>("steps"));

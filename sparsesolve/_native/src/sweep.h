@@ -15,6 +15,7 @@
 
 #include "buffers.h"
 #include "parallel.h"
+#include "refine.h"
 #include "schedule.h"
 #include "solve_one.h"
 #include "triangular.h"
@@ -61,11 +62,12 @@ template <class T>
 struct SweepScratch {
   Workspace<T> rows, stack;
   Workspace<int32_t> pending;
+  int64_t capacity = 0;  // right-hand sides
 
-  void prepare(const Tree& tree, int64_t group) {
+  void prepare(const Tree& tree) {
     if (rows) return;
-    rows = allocate<T>(tree.largest_front * group);
-    stack = allocate<T>(tree.largest_updates * group);
+    rows = allocate<T>(tree.largest_front * capacity);
+    stack = allocate<T>(tree.largest_updates * capacity);
     pending = allocate<int32_t>(tree.fronts.size());
   }
 };
@@ -73,6 +75,7 @@ struct SweepScratch {
 template <class T>
 struct Sweep {
   Workspace<T> y;
+  int64_t capacity = 0;                  // right-hand sides that y has room for
   std::vector<SweepScratch<T>> scratch;  // one a worker
   std::vector<Workspace<T>> handed;      // updates on their way to a front above all subtrees
 };
@@ -167,7 +170,7 @@ template <class T, class Method>
 void subtree_up(const SolveTables& t, const Tree& tree, const Subtree& subtree, const Method& method, int group, T* y,
                 SweepScratch<T>& scratch, T* result) {
   Team alone;
-  scratch.prepare(tree, group);
+  scratch.prepare(tree);
   T *rows = scratch.rows.get(), *stack = scratch.stack.get();
   int32_t* pending = scratch.pending.get();
   for (int64_t s = subtree.begin; s < subtree.end; s++) {
@@ -191,7 +194,7 @@ template <class T, class Method>
 void subtree_down(const SolveTables& t, const Tree& tree, const Subtree& subtree, const Method& method, int group, T* y,
                   SweepScratch<T>& scratch) {
   Team alone;
-  scratch.prepare(tree, group);
+  scratch.prepare(tree);
   for (int64_t s = subtree.end - 1; s >= subtree.begin; s--) {
     if (s > subtree.begin) prefetch(method.factors + tree.fronts[s - 1].factor_start, tree.fronts[s - 1].factor_size);
     go_down<T>(alone, t, tree.fronts[s], method, group, y, scratch.rows.get());
@@ -205,6 +208,7 @@ void solve_group(Team& team, const Tree& tree, const Schedule& schedule, const S
                  int group, const T* rhs, T* x, Sweep<T>& sweep) {
   const int32_t *take = method.take, *give = method.give;
   sweep.scratch.resize(team.size());
+  for (SweepScratch<T>& scratch : sweep.scratch) scratch.capacity = sweep.capacity;
   sweep.handed.resize(schedule.top.empty() ? 0 : tree.fronts.size());
   T* y = sweep.y.get();
   for (int64_t p = 0; p < t.n; p++) {
@@ -220,7 +224,7 @@ void solve_group(Team& team, const Tree& tree, const Schedule& schedule, const S
     const Subtree& part = schedule.subtrees[i];
     subtree_up<T>(t, tree, part, method, group, y, sweep.scratch[worker], hand_over(part.end - 1));
   });
-  sweep.scratch[0].prepare(tree, group);
+  sweep.scratch[0].prepare(tree);
   T* rows = sweep.scratch[0].rows.get();
   for (size_t i = 0; i < schedule.top.size(); i++) {
     const int32_t s = schedule.top[i];
@@ -246,10 +250,12 @@ void solve_group(Team& team, const Tree& tree, const Schedule& schedule, const S
 }
 
 // Runs over the members of a call. `make(pointers to the member of each operand)` makes the solver of one member;
-// `factors` comes first among the operands.
+// `factors` comes first among the operands. `checked`, if not null, improves what was found (`refine.h`).
 template <class T, class Make, class... Operand>
 void solve_members(ffi::ThreadPool& pool, const SolveTables& t, FactorSize factor_size, const View<const T>& rhs,
-                   const View<T>& x, Make&& make, const View<const T>& factors, const Operand&... operands) {
+                   const View<T>& x, const Checked<T>* checked, Make&& make, const View<const T>& factors,
+                   const Operand&... operands) {
+  if (checked != nullptr) checked->check(x);
   require(rhs.size == t.n && x.size == t.n, "right-hand side and solution must hold one number an unknown");
   const size_t rank = x.batch_rank;
   require_broadcast(rhs, x.dims, rank);
@@ -280,9 +286,16 @@ void solve_members(ffi::ThreadPool& pool, const SolveTables& t, FactorSize facto
     const auto at = [&](const auto& operand) { return operand.data + member(operand, index.data(), axes) * operand.size; };
     const auto method = make(at(factors), at(operands)...);
     const int64_t first = task % groups * group;
-    if (!sweep.y) sweep.y = allocate<T>(t.n * group);
-    solve_group<T>(threads, tree, schedule, t, method, static_cast<int>(std::min(group, inner - first)),
-                   at(rhs) + first * t.n, x.data + (o * inner + first) * t.n, sweep);
+    if (!sweep.y) {
+      sweep.y = allocate<T>(t.n * group);
+      sweep.capacity = group;
+    }
+    const FactorSolve<T> solve = [&](int64_t count, const T* from, T* to) {
+      solve_group<T>(threads, tree, schedule, t, method, static_cast<int>(count), from, to, sweep);
+    };
+    const int64_t some = std::min(group, inner - first), begin = o * inner + first;
+    solve(some, at(rhs) + first * t.n, x.data + begin * t.n);
+    if (checked != nullptr) checked->run(threads, x, begin, some, solve);
   };
   if (by_group) {
     team.loop(tasks, [&](int64_t task, int worker) {
