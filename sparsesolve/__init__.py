@@ -26,6 +26,7 @@ from sparsesolve.linear import (
 )
 from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
 from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
+from sparsesolve.ode import Rodas5P as Rodas5P, Rosenbrock23 as Rosenbrock23
 from sparsesolve.pattern import (
     SparsityPattern as SparsityPattern,
     detect_sparsity as detect_sparsity,
@@ -57,6 +58,8 @@ __all__ = [
     "LaggedLU",
     "LevenbergMarquardt",
     "Newton",
+    "Rodas5P",
+    "Rosenbrock23",
     "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",

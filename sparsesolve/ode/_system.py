@@ -141,15 +141,15 @@ class StiffSystem(eqx.Module):
 
     def solve(self, factors: PyTree[Array], b: Inexact[Array, " n"]) -> tuple[Inexact[Array, " n"], Any]:
         """`x` from the factors alone, and the number of linear iterations. Newton's method is its own refinement."""
-        state = self._state(factors, b.dtype)
+        state = self.state_of(factors, b.dtype)
         if isinstance(self.linear_solver, AbstractDirectSolver):
             b = b.astype(jnp.result_type(b, state.data))
             return state.plan.solve(state.factors, b), 0
         x, _, stats = self.linear_solver.compute(state, b, {})
         return x, stats.get("num_steps", stats.get("num_linear_iterations", 0))
 
-    def _state(self, factors: PyTree[Array], dtype: Any) -> Any:
-        """The linear solver's state of `factors`: with the parts that are not arrays."""
+    def state_of(self, factors: PyTree[Array], dtype: Any) -> Any:
+        """The linear solver's state of `factors`, for `compute`: with the parts that are not arrays."""
         floating = [leaf.dtype for leaf in jtu.tree_leaves(factors) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         data = jax.ShapeDtypeStruct((self.plan.pattern.nnz,), jnp.result_type(dtype, *floating))
         operator = lambda values: SparseLinearOperator(SparseMatrix(values, self.plan.pattern))  # noqa: E731

@@ -24,6 +24,8 @@ PUBLIC = [
     "LaggedLU",
     "LevenbergMarquardt",
     "Newton",
+    "Rodas5P",
+    "Rosenbrock23",
     "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",
