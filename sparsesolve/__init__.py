@@ -26,7 +26,12 @@ from sparsesolve.linear import (
 )
 from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
 from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
-from sparsesolve.ode import Rodas5P as Rodas5P, Rosenbrock23 as Rosenbrock23
+from sparsesolve.ode import (
+    TRBDF2 as TRBDF2,
+    KenCarp47 as KenCarp47,
+    Kvaerno5 as Kvaerno5,
+    StageNewton as StageNewton,
+)
 from sparsesolve.pattern import (
     SparsityPattern as SparsityPattern,
     detect_sparsity as detect_sparsity,
@@ -46,6 +51,7 @@ __all__ = [
     "CG",
     "GMRES",
     "IDR",
+    "TRBDF2",
     "AutoSparse",
     "Banded",
     "BiCGStab",
@@ -55,16 +61,17 @@ __all__ = [
     "FieldSplit",
     "GaussNewton",
     "Jacobi",
+    "KenCarp47",
+    "Kvaerno5",
     "LaggedLU",
     "LevenbergMarquardt",
     "Newton",
-    "Rodas5P",
-    "Rosenbrock23",
     "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",
     "SparseMatrix",
     "SparsityPattern",
+    "StageNewton",
     "check_coloring",
     "clear_caches",
     "color",
