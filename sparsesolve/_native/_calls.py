@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int, Real
 
-from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_SOLVE, FACTOR, SOLVE, require
+from sparsesolve._native._call import call
+from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_SOLVE, FACTOR, SOLVE
 from sparsesolve._native._shared import shared
 
 
@@ -70,22 +70,19 @@ def factor_symmetric(
 
 
 def _call_factor(name: str, tables: NativeTables, data: Array, results: list[Any], **flags: Any) -> Any:
-    require()
     tables = shared(tables)
-    structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
-    call = jax.ffi.ffi_call(name, structs, vmap_method="expand_dims")
     lookup = (tables.fronts, tables.parent_map, tables.entry_source, tables.entry_target, tables.indptr, tables.columns)
-    return call(*lookup, data, **flags)
+    return call(name, results, *lookup, data, **flags)
 
 
 def solve(
     tables: NativeTables, factors: NativeFactors, rhs: Inexact[Array, " n"], transpose: bool
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` or `A^T x = rhs`; `rhs` of the factors' type."""
-    require()
     tables = shared(tables)
-    call = jax.ffi.ffi_call(SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
-    return call(
+    (x,) = call(
+        SOLVE,
+        [(rhs.shape, rhs.dtype)],
         tables.fronts,
         tables.border,
         tables.parent_map,
@@ -95,16 +92,17 @@ def solve(
         rhs,
         transpose=np.bool_(transpose),
     )
+    return x
 
 
 def solve_symmetric(
     tables: NativeTables, factors: SymmetricFactors, rhs: Inexact[Array, " n"], *, hermitian: bool
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` from symmetric factors; `rhs` of their type."""
-    require()
     tables = shared(tables)
-    call = jax.ffi.ffi_call(CHOLESKY_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
-    return call(
+    (x,) = call(
+        CHOLESKY_SOLVE,
+        [(rhs.shape, rhs.dtype)],
         tables.fronts,
         tables.border,
         tables.parent_map,
@@ -113,3 +111,4 @@ def solve_symmetric(
         rhs,
         hermitian=np.bool_(hermitian),
     )
+    return x

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int, Real
 
+from sparsesolve._native._call import call
 from sparsesolve._native._calls import NativeFactors, NativeTables, SymmetricFactors
-from sparsesolve._native._load import CHECKED, CHOLESKY_CHECKED, SIMPLICIAL_CHECKED, SIMPLICIAL_ONCE, require
+from sparsesolve._native._load import CHECKED, CHOLESKY_CHECKED, SIMPLICIAL_CHECKED, SIMPLICIAL_ONCE
 from sparsesolve._native._shared import shared
 from sparsesolve._native._simplicial_calls import SimplicialFactors, SimplicialTables
 
@@ -85,10 +85,7 @@ def simplicial_solve_checked(
 
 
 def _call(name: str, operands: Any, limits: Limits, **flags: Any) -> CheckedSolution:
-    require()
     rhs = operands[-1]
-    shapes = [(rhs.shape, rhs.dtype), ((), jnp.finfo(rhs.dtype).dtype), ((3,), np.int32)]
-    structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
-    call = jax.ffi.ffi_call(name, structs, vmap_method="expand_dims")
+    results = [(rhs.shape, rhs.dtype), ((), jnp.finfo(rhs.dtype).dtype), ((3,), np.int32)]
     numbers = {"refinements": np.int64(limits.refinements), "steps": np.int64(limits.steps)}
-    return CheckedSolution(*call(*operands, **flags, **numbers))
+    return CheckedSolution(*call(name, results, *operands, **flags, **numbers))

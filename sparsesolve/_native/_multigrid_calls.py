@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Real
 
+from sparsesolve._native._call import call
 from sparsesolve._native._load import CHEBYSHEV_SWEEP, CSR_PRODUCT, GALERKIN, library, require
 from sparsesolve._native._shared import shared
 
@@ -18,9 +18,9 @@ def csr_product(
     indptr: Any, indices: Any, values: Inexact[Array, " nnz"], v: Inexact[Array, " n"], size: int, *, transpose: bool
 ) -> Inexact[Array, " size"]:
     """`A v` or `A^T v`; both of one type."""
-    require()
-    call = jax.ffi.ffi_call(CSR_PRODUCT, jax.ShapeDtypeStruct((size,), values.dtype), vmap_method="expand_dims")
-    return call(*shared((indptr, indices)), values, v, transpose=np.bool_(transpose))
+    tables, flags = shared((indptr, indices)), {"transpose": np.bool_(transpose)}
+    (product,) = call(CSR_PRODUCT, [((size,), values.dtype)], *tables, values, v, **flags)
+    return product
 
 
 def chebyshev_sweep(
@@ -36,13 +36,12 @@ def chebyshev_sweep(
     residual: bool,
 ) -> tuple[Inexact[Array, " n"], Inexact[Array, " rest"]]:
     """One sweep for `A x = b`, from zero without `x`; and `b - A x` afterwards, or nothing of length 0."""
-    require()
     n = inverse_diagonal.shape[0]
-    results = [jax.ShapeDtypeStruct((size,), values.dtype) for size in (n, n if residual else 0)]
+    results = [((size,), values.dtype) for size in (n, n if residual else 0)]
     start = jnp.zeros((0,), values.dtype) if x is None else x
-    call = jax.ffi.ffi_call(CHEBYSHEV_SWEEP, results, vmap_method="expand_dims")
     flags = {"degree": np.int64(degree), "from_zero": np.bool_(x is None), "residual": np.bool_(residual)}
-    swept, rest = call(*shared((indptr, indices)), values, inverse_diagonal, *interval, b, start, **flags)
+    operands = (*shared((indptr, indices)), values, inverse_diagonal, *interval, b, start)
+    swept, rest = call(CHEBYSHEV_SWEEP, results, *operands, **flags)
     return swept, rest
 
 
@@ -54,9 +53,8 @@ def galerkin_product(
     size: int,
 ) -> Inexact[Array, " size"]:
     """Values of `R A P`; `tables` are row starts and columns of `A`, of `P` (and `R^T`), and of the product."""
-    require()
-    call = jax.ffi.ffi_call(GALERKIN, jax.ShapeDtypeStruct((size,), a.dtype), vmap_method="expand_dims")
-    return call(*shared(tables), a, p, rt)
+    (product,) = call(GALERKIN, [((size,), a.dtype)], *shared(tables), a, p, rt)
+    return product
 
 
 def aggregate_greedily(indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Real
 
-from sparsesolve._native._load import SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE, require
+from sparsesolve._native._call import call
+from sparsesolve._native._load import SIMPLICIAL_FACTOR, SIMPLICIAL_SOLVE
 from sparsesolve._native._shared import shared
 
 
@@ -39,21 +39,20 @@ class SimplicialTables(NamedTuple):
 
 def simplicial_factor(tables: SimplicialTables, data: Inexact[Array, " nnz"]) -> SimplicialFactors:
     """Numeric factorization of the matrix with CSR values `data`."""
-    require()
     t, n = shared(tables), tables.row_order.shape[0]
     size = t.l_row.shape[0] + t.u_row.shape[0] + t.off_row.shape[0] + n
-    results = [jax.ShapeDtypeStruct((size,), data.dtype), jax.ShapeDtypeStruct((n,), jnp.finfo(data.dtype).dtype)]
-    call = jax.ffi.ffi_call(SIMPLICIAL_FACTOR, results, vmap_method="expand_dims")
+    results = [((size,), data.dtype), ((n,), jnp.finfo(data.dtype).dtype)]
     entries = (t.in_source, t.in_row, t.off_source, t.off_row)
-    return SimplicialFactors(*call(t.columns, t.l_row, t.u_row, *entries, t.l_runs, t.indptr, t.row_order, data))
+    structure = (t.columns, t.l_row, t.u_row, *entries, t.l_runs, t.indptr, t.row_order)
+    return SimplicialFactors(*call(SIMPLICIAL_FACTOR, results, *structure, data))
 
 
 def simplicial_solve(
     tables: SimplicialTables, factors: SimplicialFactors, rhs: Inexact[Array, " n"], transpose: bool
 ) -> Inexact[Array, " n"]:
     """`A x = rhs` or `A^T x = rhs`; `rhs` of the factors' type."""
-    require()
     t = shared(tables)
-    call = jax.ffi.ffi_call(SIMPLICIAL_SOLVE, jax.ShapeDtypeStruct(rhs.shape, rhs.dtype), vmap_method="expand_dims")
     structure = (t.columns, t.l_row, t.u_row, t.off_row, t.l_runs, t.blocks, t.row_order, t.col_order)
-    return call(*structure, *factors, rhs, transpose=np.bool_(transpose))
+    flags = {"transpose": np.bool_(transpose)}
+    (x,) = call(SIMPLICIAL_SOLVE, [(rhs.shape, rhs.dtype)], *structure, *factors, rhs, **flags)
+    return x
