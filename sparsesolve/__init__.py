@@ -30,6 +30,8 @@ from sparsesolve.ode import (
     TRBDF2 as TRBDF2,
     KenCarp47 as KenCarp47,
     Kvaerno5 as Kvaerno5,
+    Rodas5P as Rodas5P,
+    Rosenbrock23 as Rosenbrock23,
     StageNewton as StageNewton,
 )
 from sparsesolve.pattern import (
@@ -66,6 +68,8 @@ __all__ = [
     "LaggedLU",
     "LevenbergMarquardt",
     "Newton",
+    "Rodas5P",
+    "Rosenbrock23",
     "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",

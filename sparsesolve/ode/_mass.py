@@ -72,7 +72,7 @@ def prepare_mass(mass: Any, t: Any, y: PyTree[Array], args: Any, structure: Real
             "mass matrix for both."
         )
     if not callable(mass):
-        matrix = _as_matrix(mass)
+        matrix = as_matrix(mass)
         _check_shape(matrix.pattern, structure)
         return Mass(matrix.data.astype(structure.dtype), (), matrix.pattern, None, structure)
     found: list[SparsityPattern] = []
@@ -81,7 +81,7 @@ def prepare_mass(mass: Any, t: Any, y: PyTree[Array], args: Any, structure: Real
 
     def call(parts: list[Array], module: Any) -> Array:
         t_, args_ = module
-        matrix = _as_matrix(mass(t_, structure.assemble(list(parts)), args_))
+        matrix = as_matrix(mass(t_, structure.assemble(list(parts)), args_))
         found.append(matrix.pattern)
         return matrix.data
 
@@ -90,7 +90,8 @@ def prepare_mass(mass: Any, t: Any, y: PyTree[Array], args: Any, structure: Real
     return Mass(tuple(data[1:]), tuple(captured), found[-1], pure, structure)
 
 
-def _as_matrix(mass: Any) -> SparseMatrix:
+def as_matrix(mass: Any) -> SparseMatrix:
+    """A constant matrix of any kind; one dimension means a diagonal."""
     if isinstance(mass, SparseMatrix):
         return mass
     if hasattr(mass, "tocsr"):

@@ -26,6 +26,8 @@ PUBLIC = [
     "LaggedLU",
     "LevenbergMarquardt",
     "Newton",
+    "Rodas5P",
+    "Rosenbrock23",
     "SparseCholesky",
     "SparseLU",
     "SparseLinearOperator",
