@@ -21,7 +21,8 @@ def rotate_by_vector(vector: Any, points: Any) -> Any:
     safe = jnp.where(small, 1.0, square)
     angle = jnp.sqrt(safe)
     sine = jnp.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), jnp.sin(angle) / angle)
-    versine = jnp.where(small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), (1 - jnp.cos(angle)) / safe)
+    series = 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56))
+    versine = jnp.where(small, series, 2 * jnp.sin(angle / 2) ** 2 / safe)
     across = jnp.cross(vector, points)
     return points + sine * across + versine * jnp.cross(vector, across)
 

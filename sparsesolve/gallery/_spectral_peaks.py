@@ -3,7 +3,7 @@
     s(x) = sum_k h_k exp(-((x - c_k) / w_k)^2 / 2) + b_0 + b_1 x / K
 
 The peaks start one unit apart and are narrow, so a sample reads only the `reach` peaks on each side of it (beyond, a
-Gaussian of width 0.3 is below 1e-14): 3 (2 reach + 1) entries a row, plus the two columns of the baseline.
+Gaussian of width 0.25 is below 1e-17): 3 (2 reach + 1) entries a row, plus the two columns of the baseline.
 
 Reference: P. C. Hansen, V. Pereyra, G. Scherer, Least Squares Data Fitting with Applications (2013), section 8.2
 (peaks in spectra).
@@ -52,9 +52,9 @@ def spectral_peaks(num_peaks: int, samples: int = 12, noise: float = 0.0, seed: 
     x = (np.arange(num_peaks * samples) + 0.5) / samples
     nearest = np.clip(np.floor(x).astype(np.int32), _REACH, num_peaks - 1 - _REACH)
     near = nearest[:, None] + np.arange(-_REACH, _REACH + 1, dtype=np.int32)
-    height, width = rng.uniform(1.0, 3.0, num_peaks), rng.uniform(0.18, 0.3, num_peaks)
+    height, width = rng.uniform(1.0, 3.0, num_peaks), rng.uniform(0.15, 0.25, num_peaks)
     truth = {
-        "peaks": jnp.asarray(np.stack([height, centres + rng.uniform(-0.2, 0.2, num_peaks), width], axis=1)),
+        "peaks": jnp.asarray(np.stack([height, centres + rng.uniform(-0.1, 0.1, num_peaks), width], axis=1)),
         "baseline": jnp.asarray([0.5, 0.3]),
     }
 
@@ -65,7 +65,7 @@ def spectral_peaks(num_peaks: int, samples: int = 12, noise: float = 0.0, seed: 
         return peaks + y["baseline"][0] + y["baseline"][1] * args["x"] / num_peaks - args["y"]
 
     clean = residual(truth, {"x": jnp.asarray(x), "y": 0.0})
-    start = np.stack([np.full(num_peaks, 2.0), centres, np.full(num_peaks, 0.25)], axis=1)
+    start = np.stack([np.full(num_peaks, 2.0), centres, np.full(num_peaks, 0.2)], axis=1)
     return FitProblem(
         name=f"{num_peaks} peaks",
         residual=residual,
