@@ -5,46 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
+import jax.tree_util as jtu
 import numpy as np
-import optimistix as optx
 from jax.core import Tracer
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares._checks import checked_bounds, checked_unknowns
 from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
+from sparsesolve.least_squares._fit import Fit
 from sparsesolve.least_squares._implicit import Hessian
 from sparsesolve.least_squares._levenberg_marquardt import LevenbergMarquardt
-from sparsesolve.least_squares._objective import Operands
+from sparsesolve.least_squares._losses import as_loss
 from sparsesolve.least_squares._problem import LeastSquaresProblem, Request, find_problem
+from sparsesolve.least_squares._report import FitSolution
 from sparsesolve.least_squares._results import RESULTS
 from sparsesolve.linear._resolution import resolved_rtol
-from sparsesolve.matrix import SparseMatrix
-
-
-class Fit(eqx.Module):
-    """What a solution remembers of its problem, `sol.state`: for covariances and reports.
-
-    Attributes:
-        value: the fitted parameters.
-        operands: everything traced besides them.
-        problem: static parts.
-    """
-
-    value: PyTree[Array]
-    operands: Operands
-    problem: LeastSquaresProblem = eqx.field(static=True)
-
-    def residual(self) -> Float[Array, " m"]:
-        """The flat residual at the solution, weighted, without loss."""
-        return self.problem.objective.residual(self.value, self.operands)
-
-    def jacobian(self) -> SparseMatrix:
-        """Its Jacobian, corrected for losses; columns of parameters held by a bound are zero."""
-        lin = self.problem.objective.linearise(self.value, self.operands, None)
-        return SparseMatrix(lin.data, self.problem.objective.pattern)
 
 
 def least_squares(
@@ -63,7 +40,7 @@ def least_squares(
     throw: bool = True,
     verbose: bool = False,
     history: bool = False,
-) -> optx.Solution:
+) -> FitSolution:
     """Minimises half the sum of squares of `fn(y, args)` over `y`, with a sparse Jacobian found by itself.
 
     Called as it is, the iteration is compiled, and a second call with the same function and shapes reuses plan and
@@ -78,9 +55,9 @@ def least_squares(
         args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
             are concrete arrays of signed integers (which camera sees which point), on which the pattern may depend.
         bounds: `(lower, upper)`, each a number, `None`, or a pytree in the form of `y0`.
-        loss: `loss(s)` of the squared residual `s` (divided by `loss.scale**2` if there is such an attribute), a scalar
-            JAX function, in place of `s`; `loss.block` consecutive residuals share one `s`. Or a pytree of such
-            functions and `None` in the form of the residual.
+        loss: a `Loss`, the name of one, or any scalar JAX function `loss(s)` in place of the squared residual `s`
+            (divided by `loss.scale**2` if there is such an attribute; `loss.block` consecutive residuals share one
+            `s`). Or a pytree of those and `None` in the form of the residual.
         sigma: standard deviations of the residuals (a scalar, a flat vector or the form of the residual), their dense
             covariance `(m, m)`, or a sparse factor `L` with covariance `L L^T`.
         retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`,
@@ -94,9 +71,9 @@ def least_squares(
         history: return the costs of all steps in `sol.stats["costs"]`.
 
     Returns:
-        An `optimistix.Solution`: `value`, `result` (a member of `RESULTS`), `state` (a `Fit`), and `stats` with `cost`
-        (half the sum of squares, or of losses), `num_steps`, `num_residuals`, `num_jacobians`, `num_factorizations`,
-        `num_linear_iterations`, `num_colors`, `nnz`, `nnz_factor`, `linear_solver`, `max_steps`.
+        An `optimistix.Solution` with a method `report()`: `value`, `result` (a member of `RESULTS`), `state` (a `Fit`),
+        and `stats` with `cost` (half the sum of squares, or of losses), `num_steps`, `num_residuals`, `num_jacobians`,
+        `num_factorizations`, `num_linear_iterations`, `num_colors`, `nnz`, `nnz_factor`, `linear_solver`, `max_steps`.
 
     Raises:
         TypeError: for parameters or residuals that are not real floating-point numbers, or a loss that is none.
@@ -123,13 +100,14 @@ def least_squares(
     resolved_rtol(solver.rtol, structure)
     limits = checked_bounds(bounds, y0, structure)
     options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history), "hessian": hessian}
+    loss = jtu.tree_map(as_loss, loss, is_leaf=callable)
     request = Request(fn, solver, args, sigma, loss, retract, sparsity, options)
     problem, operands = find_problem(request, y0, limits)
     value, info = problem.solve(y0, operands)
     if verbose:
         jax.effects_barrier()
     fit = Fit(value, operands, problem)
-    solution = optx.Solution(value, info["result"], None, _stats(problem, info, max_steps), fit)
+    solution = FitSolution(value, info["result"], None, _stats(problem, info, max_steps), fit)
     return _raised(solution, info, problem) if throw else solution
 
 
@@ -177,7 +155,7 @@ def _stats(problem: LeastSquaresProblem, info: dict[str, Any], max_steps: int) -
     return stats
 
 
-def _raised(solution: optx.Solution, info: dict[str, Any], problem: LeastSquaresProblem) -> optx.Solution:
+def _raised(solution: FitSolution, info: dict[str, Any], problem: LeastSquaresProblem) -> FitSolution:
     """The solution, or an error: at once where values are known, while running where they are traced."""
     result = solution.result
     if not _is_concrete(result):
@@ -187,7 +165,7 @@ def _raised(solution: optx.Solution, info: dict[str, Any], problem: LeastSquares
     return solution
 
 
-def _sentence(solution: optx.Solution, info: dict[str, Any], problem: LeastSquaresProblem) -> str:
+def _sentence(solution: FitSolution, info: dict[str, Any], problem: LeastSquaresProblem) -> str:
     message = RESULTS[solution.result]
     steps = int(solution.stats["num_steps"])
     bad = int(info["first_bad"])

@@ -1,0 +1,141 @@
+"""Robust losses: their values are SciPy's, their fits agree with SciPy's, and outliers are told apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+import sparsesolve as ss
+from sparsesolve.least_squares._graduated import Surrogate
+from sparsesolve.least_squares._losses import LOSSES
+
+X = jnp.linspace(0.0, 10.0, 40)
+_RNG = np.random.default_rng(0)
+BAD = np.sort(_RNG.choice(40, 14, replace=False))
+GOOD = 2.0 * X + 1.0 + 0.1 * _RNG.standard_normal(40)
+DATA = GOOD.at[BAD].set(_RNG.uniform(-60.0, 60.0, 14))
+
+
+def line(y, data):
+    return y[0] * X + y[1] - data
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_smooth_and_like_the_square_at_zero(name):
+    rho = ss.Loss(name)
+    s = jnp.array([0.0, 1e-12, 1e-3, 0.999999, 1.000001, 3.0, 1e4])
+    values, slopes = jax.vmap(jax.value_and_grad(rho))(s)
+    np.testing.assert_allclose(values[:2], s[:2], rtol=1e-11)
+    assert slopes[0] == 1.0
+    assert np.all(np.diff(values) >= -1e-15) and np.all(np.diff(slopes) <= 1e-12) and np.all(slopes >= 0)
+    assert float(slopes[3]) == pytest.approx(float(slopes[4]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["huber", "arctan"])
+def test_fits_agree_with_scipy(name):
+    sol = ss.least_squares(line, None, jnp.array([2.0, 1.0]), DATA, loss=ss.Loss(name, scale=0.3))
+    residual = jax.jit(lambda y: line(y, DATA))
+    reference = scipy.optimize.least_squares(
+        residual, [2.0, 1.0], loss=name, f_scale=0.3, xtol=1e-14, ftol=1e-14, gtol=1e-12
+    )
+    np.testing.assert_allclose(sol.value, reference.x, rtol=1e-6)
+    assert float(sol.stats["cost"]) == pytest.approx(reference.cost, rel=1e-10)
+
+
+def test_tukey_forgets_outliers_and_the_name_alone_has_scale_one():
+    sol = ss.least_squares(line, None, jnp.array([2.0, 1.0]), DATA, loss=ss.Loss("tukey", scale=1))
+    same = ss.least_squares(line, None, jnp.array([2.0, 1.0]), DATA, loss="tukey")
+    np.testing.assert_array_equal(sol.value, same.value)
+    clean = np.delete(np.arange(40), BAD)
+    expected = np.polyfit(X[clean], GOOD[clean], 1)
+    np.testing.assert_allclose(sol.value, expected, atol=5e-3)
+
+
+def test_the_scale_is_a_value_with_a_derivative():
+    def fitted(scale):
+        return ss.least_squares(line, None, jnp.array([2.0, 1.0]), DATA, loss=ss.Loss("cauchy", scale)).value
+
+    slope = jax.jit(jax.jacfwd(fitted))(0.3)
+    np.testing.assert_allclose(slope, (fitted(0.31) - fitted(0.29)) / 0.02, rtol=1e-2)
+
+
+def test_blocks_count_as_one():
+    """Two coordinates of each point: the loss of a block is that of its length, whatever its direction."""
+    target = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [30.0, 40.0]])
+
+    def fitted(turn):
+        rotation = jnp.array([[jnp.cos(turn), -jnp.sin(turn)], [jnp.sin(turn), jnp.cos(turn)]])
+        sol = ss.least_squares(
+            lambda y, t: y[None] - t, None, jnp.ones(2), target @ rotation.T, loss=ss.Loss("cauchy", 1.0, 2)
+        )
+        return sol.value @ rotation
+
+    np.testing.assert_allclose(fitted(0.0), fitted(0.7), rtol=1e-8)
+    assert float(jnp.linalg.norm(fitted(0.0))) < 1.0
+
+
+def test_a_loss_for_each_part_of_the_residual():
+    def parts(y, data):
+        return {"line": line(y, data), "prior": y - jnp.array([2.0, 1.0])}
+
+    sol = ss.least_squares(parts, None, jnp.zeros(2), DATA, loss={"line": ss.Loss("cauchy", 0.3), "prior": None})
+    s = line(sol.value, DATA) ** 2 / 0.09
+    cost = 0.5 * 0.09 * np.sum(np.log1p(s)) + 0.5 * np.sum((sol.value - np.array([2.0, 1.0])) ** 2)
+    assert float(sol.stats["cost"]) == pytest.approx(float(cost), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["truncated", "geman_mcclure"])
+def test_graduated_non_convexity_tells_outliers_apart_from_anywhere(loss):
+    sol = ss.graduated_non_convexity(line, None, jnp.array([-50.0, 300.0]), DATA, scale=0.5, loss=loss)
+    np.testing.assert_allclose(sol.value, [2.0, 1.0], atol=0.1)
+    bad = np.flatnonzero(np.asarray(sol.stats["weights"]) < 0.3)
+    assert set(BAD) <= set(bad) and len(bad) <= len(BAD) + 1
+    assert int(sol.stats["num_levels"]) > 5
+    assert int(sol.stats["num_steps"]) >= int(sol.stats["num_levels"])
+
+
+def test_graduated_truncated_squares_are_the_fit_of_the_rest():
+    sol = ss.graduated_non_convexity(line, None, jnp.zeros(2), DATA, scale=0.5)
+    kept = np.asarray(sol.stats["weights"]) > 0.5
+    np.testing.assert_allclose(sol.value, np.polyfit(X[kept], DATA[kept], 1), rtol=1e-9)
+    slope = jax.jit(jax.jacrev(lambda d: ss.graduated_non_convexity(line, None, jnp.zeros(2), d, scale=0.5).value))(
+        DATA
+    )
+    np.testing.assert_allclose(slope[0] @ DATA, sol.value[0], rtol=1e-9)  # linear in the data that are kept
+    assert np.all(slope[:, BAD] == 0)
+
+
+def test_surrogates_are_nearly_convex_at_first_and_the_loss_at_last():
+    for name, first, last, concave in (("truncated", 1 / 199.0, 1e9, 1 / 199.0), ("geman_mcclure", 300.0, 1.0, 0.0)):
+        r = np.linspace(0.0, 10.0, 2001)
+        rho = jax.vmap(Surrogate(name, first, 1.0, 1))(jnp.asarray(r**2))
+        assert np.min(np.diff(rho, 2)) > -(2 * concave + 1e-6) * 0.005**2
+        final = jax.vmap(Surrogate(name, last, 1.0, 1))(jnp.asarray(r**2))
+        expected = np.minimum(r**2, 1.0) if name == "truncated" else r**2 / (1 + r**2)
+        np.testing.assert_allclose(final, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "words"),
+    [
+        (lambda: ss.Loss("hubert"), ValueError, "there are 'linear'"),
+        (lambda: ss.Loss("huber", scale=0.0), ValueError, "a positive number"),
+        (lambda: ss.Loss("huber", block=0), ValueError, "1 or more"),
+        (lambda: ss.least_squares(line, None, jnp.zeros(2), DATA, loss="hubert"), ValueError, "there are 'linear'"),
+        (lambda: ss.graduated_non_convexity(line, None, jnp.zeros(2), DATA, scale=-1.0), ValueError, "positive"),
+        (
+            lambda: ss.graduated_non_convexity(line, None, jnp.zeros(2), DATA, scale=1.0, loss="tukey"),
+            ValueError,
+            "'truncated' or",
+        ),
+        (
+            lambda: ss.graduated_non_convexity(line, None, jnp.zeros(2), DATA, scale=1.0, jac=None),
+            TypeError,
+            "got jac",
+        ),
+    ],
+)
+def test_bad_losses_are_refused(build, error, words):
+    with pytest.raises(error, match=words):
+        build()
