@@ -37,6 +37,7 @@ from sparsesolve.linear import (
 from sparsesolve.matrix import SparseLinearOperator as SparseLinearOperator, SparseMatrix as SparseMatrix
 from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
 from sparsesolve.ode import (
+    BDF as BDF,
     TRBDF2 as TRBDF2,
     KenCarp47 as KenCarp47,
     Kvaerno5 as Kvaerno5,
@@ -60,6 +61,7 @@ from sparsesolve.precond import (
 
 __all__ = [
     "AMG",
+    "BDF",
     "CG",
     "GMRES",
     "IDR",

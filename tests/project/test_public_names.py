@@ -10,6 +10,7 @@ import sparsesolve as ss
 PUBLIC = [
     "AMG",
     "AutoSparse",
+    "BDF",
     "Banded",
     "BiCGStab",
     "BlockJacobi",
