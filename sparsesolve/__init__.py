@@ -44,6 +44,7 @@ from sparsesolve.ode import (
     Rodas5P as Rodas5P,
     Rosenbrock23 as Rosenbrock23,
     StageNewton as StageNewton,
+    solve_ode as solve_ode,
 )
 from sparsesolve.pattern import (
     SparsityPattern as SparsityPattern,
@@ -107,5 +108,6 @@ __all__ = [
     "least_squares",
     "register_sparsity_rule",
     "root_find",
+    "solve_ode",
     "standard_errors",
 ]

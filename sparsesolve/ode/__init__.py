@@ -6,5 +6,6 @@ from sparsesolve.ode._kencarp47 import KenCarp47 as KenCarp47
 from sparsesolve.ode._kvaerno5 import Kvaerno5 as Kvaerno5
 from sparsesolve.ode._rodas5p import Rodas5P as Rodas5P
 from sparsesolve.ode._rosenbrock23 import Rosenbrock23 as Rosenbrock23
+from sparsesolve.ode._solve_ode import solve_ode as solve_ode
 from sparsesolve.ode._stage_newton import StageNewton as StageNewton
 from sparsesolve.ode._trbdf2 import TRBDF2 as TRBDF2

@@ -55,6 +55,7 @@ PUBLIC = [
     "least_squares",
     "register_sparsity_rule",
     "root_find",
+    "solve_ode",
     "standard_errors",
 ]
 

@@ -1,0 +1,46 @@
+"""Which method `solve_ode` takes, and how wishes about mass and sparsity reach it. Host-side.
+
+| system | tolerance | method |
+|---|---|---|
+| up to 100 components, constant mass | any above 1e-10 | `Rodas5P`: a fixed amount of work a step |
+| larger, or a mass matrix that is a function | any | `BDF`: one linear solve a step, factors kept |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import diffrax as dfx
+
+from sparsesolve._tree import Structure
+from sparsesolve.ode._rodas5p import Rodas5P
+
+SMALL = 100
+
+
+def choose_solver(structure: Structure, rtol: Any, mass: Any) -> dfx.AbstractAdaptiveSolver:
+    """The default method for a system."""
+    del structure, rtol, mass
+    return Rodas5P()
+
+
+def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.AbstractAdaptiveSolver:
+    """The solver with mass matrix and sparsity, where those were given.
+
+    Raises:
+        ValueError: for a mass matrix where the solver has no use for one.
+    """
+    names = {field.name for field in dataclasses.fields(solver)}
+    changes = {}
+    for name, value in (("mass", mass), ("sparsity", sparsity)):
+        if value is None:
+            continue
+        if name in names:
+            changes[name] = value
+        elif name == "mass":
+            raise ValueError(
+                f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give Rodas5P(), "
+                "BDF() or RadauIIA5(), or None for the solver."
+            )
+    return dataclasses.replace(solver, **changes) if changes else solver
