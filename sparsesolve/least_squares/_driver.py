@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import jax.tree_util as jtu
 import optimistix as optx
 from jaxtyping import Array, Float, PyTree
 
+from sparsesolve.least_squares._lanes import loop_in_lanes
 from sparsesolve.least_squares._objective import Operands
 from sparsesolve.least_squares._results import RESULTS
 
@@ -40,23 +42,28 @@ def iterate(
     if verbose:
         jax.debug.print(_HEADER)
 
+    # What no step changes is no part of the carry: under vmap it need not be copied for every lane.
+    consts = (state.operands, state.invariants)
+    state = dataclasses.replace(state, operands=None, invariants=None)
+
     def proceed(carry: Any) -> Array:
         _, state, _ = carry
         return ~state.converged & (state.result == RESULTS.successful) & (state.counts["num_steps"] < max_steps)
 
-    def advance(carry: Any) -> Any:
+    def advance(consts: Any, carry: Any) -> Any:
         y, state, record = carry
-        new_y, new_state, _ = solver.step(None, y, operands, options, state, frozenset())  # pyright: ignore
+        state = dataclasses.replace(state, operands=consts[0], invariants=consts[1])
+        new_y, new_state, _ = solver.step(None, y, consts[0], options, state, frozenset())  # pyright: ignore
         k = state.counts["num_steps"]
         if record is not None:
             first = jnp.where(k == 0, new_state.lin.cost, record.costs[0])
             record = History(record.costs.at[0].set(first).at[k + 1].set(new_state.cost))
         if verbose:
             jax.debug.print(_ROW, k=k + 1, cost=new_state.cost, ratio=new_state.ratio, size=new_state.step_size)
-        return new_y, new_state, record
+        return new_y, dataclasses.replace(new_state, operands=None, invariants=None), record
 
     start = (y0, jtu.tree_map(jnp.asarray, state), record)
-    y, state, record = jax.lax.while_loop(proceed, advance, start)
+    y, state, record = loop_in_lanes(proceed, advance, consts, start)
     unfinished = ~state.converged & (state.result == RESULTS.successful)
     result = RESULTS.where(unfinished, RESULTS.promote(optx.RESULTS.nonlinear_max_steps_reached), state.result)
     return y, state, result, record
