@@ -14,6 +14,7 @@ from sparsesolve._native._checked_calls import (
     solve_checked as solve_checked,
     solve_symmetric_checked as solve_symmetric_checked,
 )
+from sparsesolve._native._gram_calls import gram as gram
 from sparsesolve._native._load import (
     CSR_ROWS as CSR_ROWS,
     DIAGONALS as DIAGONALS,
@@ -22,6 +23,7 @@ from sparsesolve._native._load import (
     available as available,
     checks_solves as checks_solves,
     require as require,
+    squares_matrices as squares_matrices,
     status as status,
 )
 from sparsesolve._native._multigrid_calls import (

@@ -29,6 +29,7 @@ SOURCES = (
     "products.cc",
     "multigrid_cycle.cc",
     "multigrid_setup.cc",
+    "gram.cc",
     "library.cc",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")

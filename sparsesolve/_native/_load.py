@@ -27,7 +27,7 @@ SIMPLICIAL_CHECKED, SIMPLICIAL_ONCE = "sparsesolve_simplicial_checked", "sparses
 DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
 PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
-GALERKIN = "sparsesolve_galerkin"
+GALERKIN, GRAM = "sparsesolve_galerkin", "sparsesolve_gram"
 _CHECKED_HANDLERS = {
     CHECKED: "SparsesolveCheckedSolve",
     CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
@@ -55,6 +55,7 @@ class _Library(NamedTuple):
     path: pathlib.Path | None
     problem: str
     checks: bool = False  # false: compiled from sources older than the checked solves
+    squares: bool = False  # false: compiled from sources older than the Gram matrices
 
 
 def available() -> bool:
@@ -101,16 +102,23 @@ def library() -> _Library:
         loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
         loaded.sparsesolve_set_threads(num_threads())
         checks = all(hasattr(loaded, handler) for handler in _CHECKED_HANDLERS.values())
-        for name, handler in (_HANDLERS | (_CHECKED_HANDLERS if checks else {})).items():
+        squares = hasattr(loaded, "SparsesolveGram")
+        newer = (_CHECKED_HANDLERS if checks else {}) | ({GRAM: "SparsesolveGram"} if squares else {})
+        for name, handler in (_HANDLERS | newer).items():
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, handler)), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
-    return _Library(path, "", checks)
+    return _Library(path, "", checks, squares)
 
 
 def checks_solves() -> bool:
     """Whether the library has kernels that refine and check what they solve."""
     return library().checks
+
+
+def squares_matrices() -> bool:
+    """Whether the library has the kernel of Gram matrices, and kernels can be called."""
+    return not _problem() and library().squares
 
 
 def num_threads() -> int:

@@ -1,4 +1,4 @@
-"""`J^T J` on a static plan: the pattern is found once on the host, values by a compiled kernel or by sums over maps.
+"""`J^T W J` on a static plan: the pattern is found once on the host, values by a compiled kernel or by sums over maps.
 
 Entry (j, k) is the sum over residuals `i` of `J_ij J_ik`. Cost: a multiply-add for each pair of entries of a row. The
 maps of the portable form hold two indices a pair.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Float
 
 from sparsesolve import _native
 from sparsesolve.pattern import SparsityPattern
@@ -27,31 +28,35 @@ def gram_pattern(pattern: SparsityPattern) -> SparsityPattern:
 
 
 class GramPlan:
-    """How the values of `J^T J` come from those of `J`. Host-side.
+    """How the values of `J^T W J` come from those of `J`, `W` a diagonal of weights. Host-side.
 
     Attributes:
-        pattern: of `J^T J`, with the whole diagonal.
+        pattern: of the product, with the whole diagonal.
     """
 
     def __init__(self, pattern: SparsityPattern):
         self.pattern = gram_pattern(pattern)
-        self._native = _native.available()
-        if self._native:
+        self._rows = pattern
+        self._kernel = "gram" if _native.squares_matrices() else "galerkin" if _native.available() else ""
+        both = (pattern.indptr, pattern.indices, self.pattern.indptr, self.pattern.indices)
+        if self._kernel == "gram":
+            self._tables: Any = both
+        elif self._kernel == "galerkin":  # W is the matrix in the middle
             m = pattern.shape[0]
-            identity = (np.arange(m + 1, dtype=np.int32), np.arange(m, dtype=np.int32))
-            both = (pattern.indptr, pattern.indices, self.pattern.indptr, self.pattern.indices)
-            self._tables: Any = (*identity, *both)
+            self._tables = (np.arange(m + 1, dtype=np.int32), np.arange(m, dtype=np.int32), *both)
         else:
             self._tables = _portable_tables(pattern, self.pattern)
-        self._rows = pattern.shape[0]
 
-    def values(self, data: Inexact[Array, " nnz"]) -> Inexact[Array, " entries"]:
-        """The CSR values of `J^T J`. Traced."""
+    def values(self, data: Float[Array, " nnz"], weights: Float[Array, " m"] | None = None) -> Float[Array, " entries"]:
+        """The CSR values of `J^T W J`, of `J^T J` without weights. Traced."""
         tables = jax.lax.optimization_barrier(self._tables)
-        if self._native:
-            unit = jax.numpy.ones((self._rows,), data.dtype)
-            return _native.galerkin_product(tables, unit, data, data, self.pattern.nnz)
-        return sum_products(tables, self.pattern.nnz, data, data)
+        if self._kernel:
+            diagonal = jnp.ones((self._rows.shape[0],), data.dtype) if weights is None else weights
+            if self._kernel == "gram":
+                return _native.gram(tables, diagonal, data, self.pattern.nnz)
+            return _native.galerkin_product(tables, diagonal, data, data, self.pattern.nnz)
+        weighted = data if weights is None else weights[self._rows.rows] * data
+        return sum_products(tables, self.pattern.nnz, weighted, data)
 
 
 def _portable_tables(pattern: SparsityPattern, gram: SparsityPattern) -> Any:

@@ -30,7 +30,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         atol: absolute length of all components of a step that counts as converged.
         ftol: predicted relative decrease of the cost that counts as converged; `None` means eps / 1000.
         linear_solver: `"auto"`, or how the linear problem of a step is solved: `"dense"` (QR), `"cholesky"` (sparse
-            factorization of the normal equations).
+            factorization of the normal equations), `"schur"` (the same after eliminating what is block diagonal),
+            `"cg"` (conjugate gradients, no factors).
         damping: `"auto"`, `"more"` (needs dense steps) or `"nielsen"`.
         geodesic: whether steps get half their geodesic acceleration (not with a loss); `None`: where steps are dense.
         initial_damping: `mu` of Nielsen's rule where the probe fails.

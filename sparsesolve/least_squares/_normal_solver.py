@@ -2,13 +2,8 @@
 
     (J^T J + diag(shift)) x = J^T v
 
-`J^T J` has a static plan (`_gram.py`), so has its factorization: a new damping changes the diagonal alone. Forming
-`J^T J` squares the condition number; the solution is refined with residuals that are computed from `J` itself
-(corrected semi-normal equations), until they are small or stop falling.
-
-Reference: A. Bjorck, Stability analysis of the method of seminormal equations for linear least squares problems,
-Linear Algebra Appl. 88/89 (1987) 31-48, doi:10.1016/0024-3795(87)90101-7.
-Cost of a solve: two products with `J` and one solve with the factors, the same again for each refinement.
+`J^T J` has a static plan (`_gram.py`), so has its factorization: a new damping changes the diagonal alone. Solutions
+are refined (`_refinement.py`).
 """
 
 from __future__ import annotations
@@ -16,17 +11,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact
 
 from sparsesolve.direct import AbstractDirectPlan, plan_direct
 from sparsesolve.least_squares._gram import GramPlan
 from sparsesolve.least_squares._linear_base import AbstractDampedSolver, Solved
+from sparsesolve.least_squares._refinement import refined
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
-
-_REFINEMENTS = 3
-_DIGITS = 1e-3  # eps ** 0.5 times this many of the right-hand side may be left over without refinement
 
 
 class Normal(NamedTuple):
@@ -70,33 +62,12 @@ class NormalSolver(AbstractDampedSolver):
 
     def solve(self, prepared: Normal, factors: Damped, v: Inexact[Array, " m"]) -> Solved:
         matrix = SparseMatrix(prepared.data, self.pattern)
-
-        def left(x: Array) -> Array:
-            return (v - matrix @ x) @ matrix - factors.shift * x
-
-        return self._refined(factors, left, v @ matrix)
+        return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
 
     def solve_normal(self, prepared: Normal, factors: Damped, g: Inexact[Array, " n"]) -> Solved:
         matrix = SparseMatrix(prepared.data, self.pattern)
         return self._refined(factors, lambda x: g - (matrix @ x) @ matrix - factors.shift * x, g)
 
     def _refined(self, damped: Damped, left: Any, g: Inexact[Array, " n"]) -> Solved:
-        """Solves with refinement; each unknown's equation is measured by its own diagonal."""
-        limit = _DIGITS * jnp.finfo(g.dtype).eps ** 0.5 * jnp.max(jnp.abs(g), initial=0.0)
-
-        def size(rest: Array) -> Array:
-            return jnp.max(jnp.abs(rest), initial=0.0)
-
-        def going(carry: Any) -> Array:
-            _, rest, before, count = carry
-            return (size(rest) > limit) & (size(rest) < 0.5 * before) & (count < _REFINEMENTS)
-
-        def refine(carry: Any) -> Any:
-            x, rest, _, count = carry
-            better = x + self.plan.solve(damped.factors, rest)
-            return better, left(better), size(rest), count + 1
-
-        x = self.plan.solve(damped.factors, g)
-        start = (x, left(x), jnp.asarray(jnp.inf, g.dtype), jnp.asarray(0))
-        x, _, _, count = lax.while_loop(going, refine, start)
+        x, count = refined(lambda rest: self.plan.solve(damped.factors, rest), left, g)
         return Solved(x, damped.sound & jnp.all(jnp.isfinite(x)), count)

@@ -12,6 +12,7 @@ SOLVERS = {
     "lm nielsen": LevenbergMarquardt(damping="nielsen"),
     "lm cholesky": LevenbergMarquardt(linear_solver="cholesky"),
     "lm geodesic": LevenbergMarquardt(linear_solver="cholesky", geodesic=True),
+    "lm cg": LevenbergMarquardt(linear_solver="cg"),
     "gauss-newton": GaussNewton(),
     "dogleg": Dogleg(),
     "subspace": Dogleg(subspace=True, linear_solver="cholesky"),
