@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 from jaxtyping import Array, Float
 
-from sparsesolve._native._load import GRAM, require
+from sparsesolve._native._call import call
+from sparsesolve._native._load import GRAM
 from sparsesolve._native._shared import shared
 
 
@@ -15,6 +15,5 @@ def gram(
     tables: tuple[Any, ...], weights: Float[Array, " m"], values: Float[Array, " nnz"], size: int
 ) -> Float[Array, " size"]:
     """Values of `A^T diag(w) A`; `tables` are row starts and columns of `A` and of the product."""
-    require()
-    call = jax.ffi.ffi_call(GRAM, jax.ShapeDtypeStruct((size,), values.dtype), vmap_method="expand_dims")
-    return call(*shared(tables), weights, values)
+    (product,) = call(GRAM, [((size,), values.dtype)], *shared(tables), weights, values)
+    return product

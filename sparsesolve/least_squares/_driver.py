@@ -65,5 +65,5 @@ def iterate(
     start = (y0, jtu.tree_map(jnp.asarray, state), record)
     y, state, record = loop_in_lanes(proceed, advance, consts, start)
     unfinished = ~state.converged & (state.result == RESULTS.successful)
-    result = RESULTS.where(unfinished, RESULTS.nonlinear_max_steps_reached, state.result)
+    result = RESULTS.where(unfinished, RESULTS.nonlinear_max_steps_reached, state.result)  # pyright: ignore
     return y, state, result, record
