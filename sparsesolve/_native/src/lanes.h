@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 #include <type_traits>
 
 #include "scalar.h"
+#include "simd.h"
 
 namespace sparsesolve {
 
@@ -27,6 +29,42 @@ template <class V>
 struct ComplexLanes {
   V re, im;
 };
+
+// Integers as wide as the numbers: bits and masks.
+template <class R, int W>
+struct LaneBits {
+  using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
+  typedef Bits type __attribute__((vector_size(W * sizeof(R))));
+  static constexpr Bits kNoSign = std::numeric_limits<Bits>::max();
+};
+
+// Without a comparison, which would wait for it.
+template <class R, int W>
+inline typename RealLanes<R, W>::type lane_abs(typename RealLanes<R, W>::type a) {
+  using B = LaneBits<R, W>;
+  return (typename RealLanes<R, W>::type)((typename B::type)a & B::kNoSign);
+}
+
+// The larger of two sizes in each lane; where `size` is NaN it does not count.
+template <class S>
+inline S lane_max(S most, S size) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(S) == 64 && sizeof(most[0]) == 8) return (S)_mm512_max_pd((__m512d)size, (__m512d)most);
+  if constexpr (sizeof(S) == 64 && sizeof(most[0]) == 4) return (S)_mm512_max_ps((__m512)size, (__m512)most);
+#endif
+  return size > most ? size : most;
+}
+
+// Whether a comparison holds in any lane.
+template <class Mask>
+inline bool any_lane(Mask mask) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Mask) == 64) return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#endif
+  bool found = false;
+  for (size_t i = 0; i < sizeof(Mask) / sizeof(mask[0]); i++) found |= mask[i] != 0;
+  return found;
+}
 
 // Real numbers, W at once.
 template <class T, int W>
@@ -46,7 +84,7 @@ struct Lanes {
   static inline void set(Value& a, int lane, T x) { a[lane] = x; }
   static inline RealOf<T> get_size(const Size& a, int lane) { return a[lane]; }
   static inline void set_size(Size& a, int lane, RealOf<T> x) { a[lane] = x; }
-  static inline Size magnitude(Value a) { return a < 0 ? -a : a; }
+  static inline Size magnitude(Value a) { return lane_abs<T, W>(a); }
 };
 
 template <class R, int W>
@@ -74,7 +112,7 @@ struct Lanes<std::complex<R>, W> {
   static inline void set(Value& a, int lane, Scalar x) { a.re[lane] = x.real(), a.im[lane] = x.imag(); }
   static inline R get_size(const Size& a, int lane) { return a[lane]; }
   static inline void set_size(Size& a, int lane, R x) { a[lane] = x; }
-  static inline Size magnitude(Value a) { return (a.re < 0 ? -a.re : a.re) + (a.im < 0 ? -a.im : a.im); }
+  static inline Size magnitude(Value a) { return lane_abs<R, W>(a.re) + lane_abs<R, W>(a.im); }
 };
 
 template <class T>

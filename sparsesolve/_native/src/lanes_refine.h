@@ -129,14 +129,9 @@ void refine_lanes(LaneEquations<L, D>& equations, int64_t refinements, typename 
   typename L::Value *r = space.residual.get(), *z = space.trial.get(), *left = space.trial_residual.get();
   Size size;
   Size error = equations.measure(x, r, size);
-  const auto any = [](auto mask) {
-    bool found = false;
-    for (int l = 0; l < L::kWidth; l++) found |= mask[l] != 0;
-    return found;
-  };
   auto going = error > kEnough;
   int32_t steps[L::kWidth] = {};
-  for (int64_t step = 1; step <= refinements && any(going); step++) {
+  for (int64_t step = 1; step <= refinements && any_lane(going); step++) {
     solve(r, z);
     for (int64_t i = 0; i < n; i++) z[i] = L::minus(x[i], L::minus(L::zero(), z[i]));
     Size new_size;

@@ -127,18 +127,22 @@ struct Equations {
     team.loop(chunks, [&](int64_t chunk, int) {
       const int64_t end = std::min(n(), (chunk + 1) * kRows);
       for (int64_t i = chunk * kRows; i < end; i++) {
-        if (!with_norm) {
-          residual[i] = rhs[i] - row_product(*a, data, x, i);
-          continue;
+        const int32_t stop = a->indptr[i + 1];
+        T sums[2] = {T(0), T(0)};  // two, so that one addition need not wait for the other
+        R totals[2] = {R(0), R(0)};
+        int32_t e = a->indptr[i];
+        for (; e + 1 < stop; e += 2) {
+          for (int s = 0; s < 2; s++) {
+            sums[s] += multiply(data[e + s], x[a->indices[e + s]]);
+            if (with_norm) totals[s] += modulus(data[e + s]);
+          }
         }
-        T sum(0);
-        R total(0);
-        for (int32_t e = a->indptr[i]; e < a->indptr[i + 1]; e++) {
-          sum += multiply(data[e], x[a->indices[e]]);
-          total += modulus(data[e]);
+        if (e < stop) {
+          sums[0] += multiply(data[e], x[a->indices[e]]);
+          if (with_norm) totals[0] += modulus(data[e]);
         }
-        residual[i] = rhs[i] - sum;
-        most[chunk] = larger_or_nan(most[chunk], total);
+        residual[i] = rhs[i] - (sums[0] + sums[1]);
+        if (with_norm) most[chunk] = larger_or_nan(most[chunk], totals[0] + totals[1]);
       }
     });
     if (!with_norm) return;

@@ -99,6 +99,13 @@ inline void check_blocks(const Simplicial& t) {
 // Whether groups of a batch are enough work for several threads: a thread costs some microseconds to wake.
 inline bool worth_sharing(int64_t groups, int64_t factor_size) { return groups * factor_size > 4000; }
 
+// Whether `numbers` of each member, interleaved, lie in the cache: a member at a time is faster than many from memory.
+template <class T>
+bool worth_interleaving(int64_t numbers, int lanes) {
+  constexpr int64_t kLargestGroup = int64_t{4} << 20;  // bytes
+  return numbers * lanes * static_cast<int64_t>(sizeof(T)) <= kLargestGroup;
+}
+
 // The tables that factorization and solve share.
 struct SimplicialBuffers {
   const ffi::AnyBuffer &columns, &l_row, &u_row, &off_row, &l_runs, &row_order;

@@ -172,7 +172,10 @@ void solve(const Simplicial& t, const Checked<T>& checked, const View<const T>* 
       space.factorize(t, members[0]);
       for (int i = 1; i < some; i++) members[i].factors = members[0].factors, members[i].scale = members[0].scale;
     }
-    if (some >= W / 2) return call.together(members, first, some, space);
+    bool shared = same;
+    for (int i = 1; i < some; i++) shared &= members[i].factors == members[0].factors;
+    const bool lanes = shared || worth_interleaving<T>(t.factor_size() + t.indptr[t.n], W);
+    if (some >= W / 2 && lanes) return call.together(members, first, some, space);
     for (int i = 0; i < some; i++) call.alone(members[i], first + i, space, false);
   };
   if (groups == 1) {

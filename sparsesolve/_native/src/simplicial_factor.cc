@@ -43,32 +43,45 @@ inline V fast_scale(V largest) {
     Lane exponent = ((Lane)largest >> kMantissa) - (kBias - 1);
     exponent = exponent < -kLimit ? exponent - exponent - kLimit : exponent;
     exponent = exponent > kLimit ? exponent - exponent + kLimit : exponent;
-    return largest > 0 ? (V)((kBias - exponent) << kMantissa) : largest - largest + R(1);
+    return largest > 0 ? (V)((kBias - exponent) << kMantissa) : V{} + R(1);
   }
 }
 
-// The larger of two sizes; infinite values and NaN do not count. By their bits, which sort like the numbers: no branch.
-template <class R>
-inline R larger(R most, R size) {
-  using Bits = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
-  constexpr R kLargest = std::numeric_limits<R>::max();
-  Bits a, b, limit;
-  std::memcpy(&a, &most, sizeof(R));
-  std::memcpy(&b, &size, sizeof(R));
-  std::memcpy(&limit, &kLargest, sizeof(R));
-  b = b <= limit ? b : 0;
-  a = a > b ? a : b;
-  R out;
-  std::memcpy(&out, &a, sizeof(R));
-  return out;
-}
-template <class R, class V>
-inline V larger_lanes(V most, V size) {
-  if constexpr (std::is_same_v<R, V>) {
-    return larger<R>(most, size);
+// The larger of two sizes, without a branch; where `size` is NaN it does not count.
+template <class V>
+inline V larger(V most, V size) {
+  if constexpr (std::is_floating_point_v<V>) {
+    return size > most ? size : most;
   } else {
-    return (size > most) & (size <= std::numeric_limits<R>::max()) ? size : most;
+    return lane_max(most, size);
   }
+}
+
+// One where the largest size is infinite, so that infinite entries stay visible in the result.
+template <class R, class V>
+inline V if_finite(V largest) {
+  return largest <= std::numeric_limits<R>::max() ? largest : V{} + R(1);
+}
+
+// The largest size among `count` numbers that lie side by side.
+template <class L>
+inline typename L::Size largest_of(const typename L::Value* data, int32_t count) {
+  using R = RealOf<typename L::Scalar>;
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<typename L::Value, double>) {
+    using S = Simd<double>;
+    __m512d most = _mm512_setzero_pd();
+    for (int32_t i = 0; i < count; i += S::width) {
+      const __m512d size = _mm512_abs_pd((__m512d)S::load_n(data + i, std::min(S::width, count - i)));
+      most = _mm512_mask_max_pd(most, _mm512_cmp_pd_mask(size, size, _CMP_EQ_OQ), size, most);
+    }
+    const R found = _mm512_reduce_max_pd(most);
+    return if_finite<R>(found);
+  }
+#endif
+  typename L::Size most{};
+  for (int32_t i = 0; i < count; i++) most = larger<typename L::Size>(most, L::magnitude(data[i]));
+  return if_finite<R>(most);
 }
 
 // Scales of the rows, by places.
@@ -77,11 +90,8 @@ void scale_rows(const Simplicial& t, const typename L::Value* data, typename L::
   using R = RealOf<typename L::Scalar>;
   for (int64_t p = 0; p < t.n; p++) {
     const int64_t row = t.row_order[p];
-    typename L::Size most{};
-    for (int32_t e = t.indptr[row]; e < t.indptr[row + 1]; e++) {
-      most = larger_lanes<R>(most, typename L::Size(L::magnitude(data[e])));
-    }
-    scale[p] = fast_scale<R>(most);
+    const int32_t first = t.indptr[row];
+    scale[p] = fast_scale<R>(largest_of<L>(data + first, t.indptr[row + 1] - first));
   }
 }
 
@@ -92,9 +102,11 @@ inline typename L::Value invert_pivot(typename L::Value pivot, const typename L:
   using R = RealOf<T>;
   const R threshold = std::sqrt(std::numeric_limits<R>::epsilon());
   const typename L::Size size = L::magnitude(pivot);
-  bool small = false;
-  for (int i = 0; i < L::kWidth; i++) {
-    small |= L::get_size(size, i) <= 2 * threshold * L::get_size(largest, i);
+  bool small;
+  if constexpr (L::kWidth == 1) {
+    small = size <= 2 * threshold * largest;
+  } else {
+    small = any_lane(size <= 2 * threshold * largest);
   }
   if (__builtin_expect(small, 0)) {
     for (int i = 0; i < L::kWidth; i++) {
@@ -115,10 +127,10 @@ inline typename L::Size load_column(const Simplicial& t, int64_t k, const typena
   for (int32_t e = c.in; e < next.in; e++) {
     const int32_t row = t.in_row[e];
     const typename L::Value value = x[row] = L::scaled(data[t.in_source[e]], scale[row]);
-    largest = larger_lanes<R>(largest, typename L::Size(L::magnitude(value)));
+    largest = larger<typename L::Size>(largest, L::magnitude(value));
   }
   for (int32_t e = c.off; e < next.off; e++) off[e] = L::scaled(data[t.off_source[e]], scale[t.off_row[e]]);
-  return largest;
+  return if_finite<R>(largest);
 }
 
 // Column k of L from x, which is cleared.
@@ -309,7 +321,7 @@ void factor(const Simplicial& t, const ffi::AnyBuffer& data_buffer, const ffi::A
   const auto run = [&](int64_t group, FactorSpace<T>& space) {
     const int64_t first = group * kLanes<T>;
     const int64_t some = std::min<int64_t>(kLanes<T>, data.members - first);
-    if (some >= kLanes<T> / 2) {
+    if (some >= kLanes<T> / 2 && worth_interleaving<T>(t.factor_size() + t.indptr[t.n], kLanes<T>)) {
       if (!space.group) space.group = std::make_unique<GroupSpace<L>>(t);
       return factor_group<L>(t, first, static_cast<int>(some), all, *space.group);
     }
