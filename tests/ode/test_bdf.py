@@ -40,7 +40,7 @@ def solve(f, y0, t1, rtol, *, solver=None, t0=0.0, saveat=None, controller=None,
     )
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("order", [1, 2, 5])
 def test_order_of_convergence(order):
     # Fixed step, fixed order, exact history: the error falls like h^order.
     solver = BDF(min_order=order, max_order=order, root_finder=TIGHT)

@@ -29,6 +29,7 @@ PUBLIC = [
     "Loss",
     "Newton",
     "ProductManifold",
+    "RadauIIA5",
     "Rodas5P",
     "Rosenbrock23",
     "SE2",
