@@ -19,11 +19,14 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve._tree import Structure
+from sparsesolve.least_squares._choose_linear import choose_damped_solver
 from sparsesolve.least_squares._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
 from sparsesolve.least_squares._judgement import Tolerances, Trial, judge
 from sparsesolve.least_squares._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares._objective import Linearisation, Objective, Operands
 from sparsesolve.least_squares._results import RESULTS
+from sparsesolve.linear._prepared import prepared_jacobian
+from sparsesolve.linear._pure import purify_module
 from sparsesolve.linear._resolution import resolved_rtol
 
 _COUNTS = ("num_steps", "num_residuals", "num_jacobians", "num_factorizations", "num_linear_iterations")
@@ -107,9 +110,13 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         aux_struct: PyTree[jax.ShapeDtypeStruct],
         tags: frozenset[object],
     ) -> State:
-        """The state before the first trial; `options` hands over the prepared `"objective"` and `"linear"` solver."""
-        del fn, f_struct, aux_struct, tags
-        objective, linear = options["objective"], options["linear"]
+        """The state before the first trial; `options` may hand over a prepared `"objective"` and `"linear"` solver."""
+        del f_struct, aux_struct, tags
+        if "objective" in options:
+            objective, linear = options["objective"], options["linear"]
+        else:
+            objective, args = objective_of(fn, y, args)
+            linear = choose_damped_solver(objective.pattern, self.linear_solver)
         resolved_rtol(self.rtol, objective.tangents)
         plan = Plan(objective, linear, self.descent(objective, linear))
         invariants = objective.invariants(y, args)
@@ -260,6 +267,15 @@ def _counted(state: State, proposal: Proposal) -> dict[str, Array]:
         "num_linear_iterations": proposal.iterations.astype(jnp.int32),
     }
     return {name: counts[name] + more[name] for name in _COUNTS}
+
+
+def objective_of(fn: Callable, y: PyTree[Array], args: Any) -> tuple[Objective, Operands]:
+    """The objective of a function as optimistix hands it over, `fn(y, args) -> (residual, aux)`."""
+    # Equinox closures insist on the split of arguments they were converted with: arrays and the rest.
+    pure, data, captured = purify_module(lambda y_, args_: fn(y_, args_)[0], args, y)
+    jacobian = prepared_jacobian(pure, y, data, captured)
+    structure = Structure.of(y)
+    return Objective(pure, jacobian, structure, structure, None, None, False), Operands(data, captured, (), None)
 
 
 def tangent_structure(unknowns: Structure, tangent: Any) -> Structure:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 from jax.core import Tracer
@@ -14,6 +15,7 @@ from jaxtyping import Array, PyTree
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares._checks import checked_bounds, checked_unknowns
 from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
+from sparsesolve.least_squares._equality import constrain
 from sparsesolve.least_squares._fit import Fit
 from sparsesolve.least_squares._implicit import Hessian
 from sparsesolve.least_squares._levenberg_marquardt import LevenbergMarquardt
@@ -34,6 +36,7 @@ def least_squares(
     loss: Any = None,
     sigma: Any = None,
     retract: Any = None,
+    equality: Any = None,
     sparsity: Any = None,
     hessian: Hessian = "full",
     max_steps: int = 256,
@@ -62,6 +65,8 @@ def least_squares(
             covariance `(m, m)`, or a sparse factor `L` with covariance `L L^T`.
         retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`,
             with `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
+        equality: linear constraints `(A, b)`, `A y = b` for the flattened `y`: `A` a dense or sparse matrix with a
+            column for each parameter, `b` a vector.
         sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
             or a `SparseJacobian`); detected when `None`.
         hessian: of derivatives: `"full"` with the curvature of the residuals, or `"gauss_newton"`.
@@ -73,7 +78,7 @@ def least_squares(
     Returns:
         An `optimistix.Solution` with a method `report()`: `value`, `result` (a member of `RESULTS`), `state` (a `Fit`),
         and `stats` with `cost` (half the sum of squares, or of losses), `num_steps`, `num_residuals`, `num_jacobians`,
-        `num_factorizations`, `num_linear_iterations`, `num_colors`, `nnz`, `nnz_factor`, `linear_solver`, `max_steps`.
+        `num_factorizations`, `num_linear_iterations`, `num_colors`, `nnz`, `nnz_factor`, `max_steps`.
 
     Raises:
         TypeError: for parameters or residuals that are not real floating-point numbers, or a loss that is none.
@@ -94,24 +99,30 @@ def least_squares(
         (3.0, 1.5)
     """
     solver = LevenbergMarquardt() if solver is None else solver
-    _check_call(fn, solver, max_steps, hessian, bounds, retract)
+    _check_call(fn, solver, max_steps, hessian)
+    _check_combination(bounds, retract, equality)
     y0 = checked_unknowns(y0)
     structure = Structure.of(y0)
     resolved_rtol(solver.rtol, structure)
     limits = checked_bounds(bounds, y0, structure)
     options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history), "hessian": hessian}
     loss = jtu.tree_map(as_loss, loss, is_leaf=callable)
+    shift = None
+    if equality is not None:
+        fn, y0, args, retract, shift = constrain(fn, y0, args, equality)
     request = Request(fn, solver, args, sigma, loss, retract, sparsity, options)
     problem, operands = find_problem(request, y0, limits)
     value, info = problem.solve(y0, operands)
     if verbose:
         jax.effects_barrier()
+    if shift is not None:
+        value = jtu.tree_map(jnp.add, value, shift)
     fit = Fit(value, operands, problem)
     solution = FitSolution(value, info["result"], None, _stats(problem, info, max_steps), fit)
     return _raised(solution, info, problem) if throw else solution
 
 
-def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any, bounds: Any, retract: Any) -> None:
+def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any) -> None:
     if not callable(fn):
         raise TypeError(
             f"least_squares got fn of type {type(fn).__name__}, which cannot be called; write least_squares(fn, "
@@ -127,6 +138,15 @@ def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any, bounds: Any,
         raise ValueError(f"least_squares got max_steps={max_steps}; at least one step is needed.")
     if hessian not in ("full", "gauss_newton"):
         raise ValueError(f"least_squares got hessian={hessian!r}; write 'full' or 'gauss_newton'.")
+
+
+def _check_combination(bounds: Any, retract: Any, equality: Any) -> None:
+    if equality is not None and (bounds is not None or retract is not None):
+        other = "bounds" if bounds is not None else "retract"
+        raise ValueError(
+            f"least_squares got both equality and {other}; steps that keep A y = b cannot keep the other. Eliminate "
+            "the constraints in fn, by fewer parameters."
+        )
     if bounds is not None and retract is not None:
         raise ValueError(
             "least_squares got both bounds and retract; bounds of coordinates mean nothing on a manifold. Parametrise "
@@ -144,7 +164,6 @@ def _stats(problem: LeastSquaresProblem, info: dict[str, Any], max_steps: int) -
         "num_colors": problem.objective.jacobian.num_colors,
         "nnz": problem.objective.jacobian.pattern.nnz,
         "nnz_factor": problem.linear.nnz_factor,
-        "linear_solver": problem.linear.name,
         "cost": info["cost"],
         "max_steps": max_steps,
     }
