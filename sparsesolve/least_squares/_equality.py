@@ -116,7 +116,8 @@ def _checked(equality: Any, structure: Structure) -> tuple[np.ndarray, Any]:
 
 def _null_basis(matrix: np.ndarray) -> np.ndarray:
     p, n = matrix.shape
-    _, r, order = scipy.linalg.qr(matrix, mode="economic", pivoting=True)
+    factored: Any = scipy.linalg.qr(matrix, mode="economic", pivoting=True)
+    _, r, order = factored
     pivots = np.abs(np.diag(r))
     if p > n or (p and not pivots[-1] > 1e-12 * pivots[0]):
         rank = int((pivots > 1e-12 * pivots.max(initial=0.0)).sum())
