@@ -1,9 +1,9 @@
 """Which method `solve_ode` takes, and how wishes about mass and sparsity reach it. Host-side.
 
-| system | tolerance | method |
-|---|---|---|
-| up to 100 components, constant mass | any above 1e-10 | `Rodas5P`: a fixed amount of work a step |
-| larger, or a mass matrix that is a function | any | `BDF`: one linear solve a step, factors kept |
+| system | method |
+|---|---|
+| up to 100 components, no mass matrix or a constant one | `Rodas5P`: a fixed amount of work a step |
+| larger, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any
 import diffrax as dfx
 
 from sparsesolve._tree import Structure
+from sparsesolve.ode._bdf import BDF
 from sparsesolve.ode._rodas5p import Rodas5P
 
 SMALL = 100
 
 
-def choose_solver(structure: Structure, rtol: Any, mass: Any) -> dfx.AbstractAdaptiveSolver:
+def choose_solver(structure: Structure, mass: Any) -> dfx.AbstractAdaptiveSolver:
     """The default method for a system."""
-    del structure, rtol, mass
+    if callable(mass) or structure.size > SMALL:
+        return BDF()
     return Rodas5P()
 
 

@@ -17,6 +17,8 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear import AutoSparse
+from sparsesolve.ode._bdf import BDF
+from sparsesolve.ode._controller import StiffController
 from sparsesolve.ode._ode_call import Setting, prepare_call, watch_of
 from sparsesolve.ode._ode_checks import (
     check_algebraic,
@@ -69,7 +71,7 @@ def solve_ode(
         y0: values at `t0`, a pytree of floating or complex arrays or scalars.
         args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
             are concrete arrays of signed integers.
-        solver: any adaptive solver of diffrax; `None` chooses one by size, tolerances and mass.
+        solver: any adaptive solver of diffrax; `None` chooses one by size and mass.
         rtol: relative tolerance: a number, or a pytree like `y0` with a number or an array for each leaf.
         atol: absolute tolerance, likewise.
         dt0: first step; chosen if `None`.
@@ -118,7 +120,7 @@ def solve_ode(
     time = jnp.result_type(float)
     start, end = jnp.asarray(t0, time), jnp.asarray(t1, time)
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
-    solver = choose_solver(structure, rtol, mass) if solver is None else solver
+    solver = choose_solver(structure, mass) if solver is None else solver
     solver = fitted(solver, mass, sparsity)
     concrete = _is_concrete((y0, args, times, mass))
     if mass is not None and concrete:
@@ -178,9 +180,15 @@ def _most_steps(max_steps: int | None, saveat: dfx.SaveAt) -> int:
 def _controller(solver: Any, rtol: Any, atol: Any, norm: Any, jump_ts: Any) -> Any:
     rtol, atol = (jtu.tree_map(lambda leaf: jnp.asarray(leaf, float), tol) for tol in (rtol, atol))
     # Proportional and integral (Gustafsson): a Rosenbrock step has no iteration whose failure would warn of a bend.
+    if isinstance(solver, BDF):  # it chooses step and order together
+        inner, weighted = StiffController(rtol, atol, norm), False
+        return _clipped(WatchedController(inner, rtol, atol, norm, weighted), jump_ts)
     p, i = (0.2, 0.6) if isinstance(solver, AbstractRosenbrock) else (0.0, 1.0)
     inner = dfx.PIDController(rtol=0.0, atol=1.0, norm=norm, pcoeff=p, icoeff=i)
-    controller = WatchedController(inner, rtol, atol, norm)
+    return _clipped(WatchedController(inner, rtol, atol, norm), jump_ts)
+
+
+def _clipped(controller: WatchedController, jump_ts: Any) -> Any:
     if jump_ts is None or np.size(jump_ts) == 0:
         return controller
     return dfx.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jump_ts, float)))

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.ode import Rodas5P, solve_ode
+from sparsesolve._tree import Structure
+from sparsesolve.ode import BDF, Rodas5P, solve_ode
 from sparsesolve.ode._ode_call import call_cache, problem_cache
+from sparsesolve.ode._ode_choice import choose_solver
 
 
 def relax(t, y, args):
@@ -186,3 +188,19 @@ def test_backward_in_time_and_solvers_of_diffrax():
     np.testing.assert_allclose(sol.ys["fast"][0], np.cos(0.5), atol=2e-2)
     sol = solve_ode(lambda t, y, a: -y, 0.0, 1.0, jnp.ones(1), solver=dfx.Tsit5())
     np.testing.assert_allclose(sol.ys[0], np.exp(-1.0), rtol=1e-5)
+
+
+def test_the_method_follows_from_the_system():
+    small, large = Structure.of(jnp.zeros(20)), Structure.of({"u": jnp.zeros((30, 30))})
+    assert isinstance(choose_solver(small, None), Rodas5P)
+    assert isinstance(choose_solver(large, None), BDF)
+    assert isinstance(choose_solver(small, lambda t, y, args: y), BDF)
+
+
+def test_large_systems_keep_their_factors():
+    problem = gallery.allen_cahn(16)
+    sol = solve_ode(problem.rhs, 0.0, 2.0, problem.y0, problem.args)
+    tight = solve_ode(problem.rhs, 0.0, 2.0, problem.y0, problem.args, solver=Rodas5P(), rtol=1e-8, atol=1e-10)
+    assert float(jnp.max(jnp.abs(sol.ys - tight.ys))) < 1e-4
+    assert int(sol.stats["num_factorizations"]) < int(sol.stats["num_steps"]) / 3
+    assert int(sol.stats["num_jacobians"]) < 5
