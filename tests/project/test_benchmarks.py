@@ -5,7 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import _direct_peers, amg, batched, coloring, detection, direct, jacobian, newton, overhead, products
+from benchmarks import (
+    _direct_peers,
+    _ode_peers,
+    amg,
+    batched,
+    coloring,
+    detection,
+    direct,
+    jacobian,
+    newton,
+    ode,
+    overhead,
+    products,
+)
 from benchmarks.__main__ import NAMES, load, main
 from benchmarks._base import Case, SkipError
 from benchmarks._harness import run_case
@@ -50,6 +63,15 @@ def test_newton_trials_reach_their_residual():
         trial = make("bratu_2d", 8)
         assert trial.check(trial.run()) < trial.tolerance
         assert trial.notes["steps"] == 5
+
+
+def test_ode_trials_reach_their_tolerance():
+    for make in (ode.ours(None), _ode_peers.scipy_method("BDF")):
+        trial = make("hires", None, 1e-4)
+        assert trial.check(trial.run()) < trial.tolerance
+        assert trial.notes["factorizations"] > 20
+    with pytest.raises(SkipError, match="no mass matrices"):
+        _ode_peers.scipy_method("BDF")("chemical_akzo", None, 1e-4)
 
 
 def test_gradients_agree_with_differences():
