@@ -9,7 +9,19 @@ from benchmarks._base import Benchmark
 from benchmarks._harness import run_case
 from benchmarks._report import case_table, device, summary_table, write_json
 
-NAMES = ("detection", "coloring", "jacobian", "newton", "direct", "amg", "batched", "products", "overhead", "ode")
+NAMES = (
+    "detection",
+    "coloring",
+    "jacobian",
+    "newton",
+    "direct",
+    "amg",
+    "batched",
+    "products",
+    "overhead",
+    "ode",
+    "least_squares",
+)
 
 
 def load(name: str) -> Benchmark:

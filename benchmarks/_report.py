@@ -29,6 +29,8 @@ _PACKAGES = (
     "klujax",
     "cvxopt",
     "pyamg",
+    "gtsam",
+    "lmfit",
 )
 
 

@@ -4,7 +4,8 @@ A part is a function `part(n)` that solves something on a grid of `n` points a s
 says its figures in a few lines, and returns `draw(folder)`, which writes pictures and returns their paths.
 """
 
+from sparsesolve.demonstration._fit import fit as fit
 from sparsesolve.demonstration._linear import linear as linear
 from sparsesolve.demonstration._steady import steady as steady
 
-PARTS = (steady, linear)
+PARTS = (steady, linear, fit)

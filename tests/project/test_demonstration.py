@@ -13,11 +13,23 @@ from sparsesolve import __main__ as demonstration
 def test_it_solves_and_draws(tmp_path, capsys):
     demonstration.main(["--n", "12", "--out", str(tmp_path / "pictures")])
     text = capsys.readouterr().out
-    for word in ("jaxlib", "devices", "back ends", "144 unknowns", "nnz 672", "set-up", "compile", "GMRES + AMG"):
+    for word in (
+        "jaxlib",
+        "devices",
+        "back ends",
+        "144 unknowns",
+        "nnz 672",
+        "set-up",
+        "compile",
+        "GMRES + AMG",
+        "Fit of 12 peaks",
+        "38 parameters",
+    ):
         assert word in text
+    assert "Fit of 12 peaks" in text and "38 parameters" in text
     residual = re.search(r"residual (\S+)", text)
     assert residual is not None and float(residual[1]) < 1e-12
-    for name in ("bratu_solution.png", "bratu_jacobian.png"):
+    for name in ("bratu_solution.png", "bratu_jacobian.png", "peaks_fit.png"):
         picture = tmp_path / "pictures" / name
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert str(picture) in text
