@@ -107,7 +107,9 @@ def _lmfit_curve(p: Any) -> tuple[Any, int]:
     def vector(parameters: Any) -> np.ndarray:
         return np.array([parameters[name].value for name in names])
 
-    found = lmfit.minimize(lambda q: residual(vector(q)), start, Dfun=lambda q: jacobian(vector(q)), max_nfev=_STEPS)
+    found = lmfit.minimize(
+        lambda q: residual(vector(q)), start, Dfun=lambda q: jacobian(vector(q)).copy(), max_nfev=_STEPS
+    )
     return vector(found.params), found.nfev
 
 
