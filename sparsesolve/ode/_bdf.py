@@ -210,7 +210,8 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         x1 = jnp.where(converged, x1, lax.stop_gradient(x0))
         x1 = attach_derivative(system, equation, x1, work.factors)
         d = x1 - plan.predicted
-        after = jnp.asarray(UPDATE, system.dtype)[plan.order] @ jnp.concatenate([plan.differences, d[None]])
+        update = jnp.asarray(UPDATE, system.dtype)[plan.order]
+        after = (update[:, :ROWS] @ plan.scaling) @ plan.history + update[:, ROWS:] * d[None]
 
         fixed0, fixed1, fixed = lax.stop_gradient((x0, x1, after))
         norm = norm_at(fixed0, fixed1)
@@ -240,11 +241,12 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 
 
 class _StepPlan(NamedTuple):
-    """What a step starts from: differences at its step size, prediction, and its implicit equation."""
+    """What a step starts from: `scaling @ history` are the differences at its step size; prediction, equation."""
 
     order: Int[Array, ""]
     equal_steps: Int[Array, ""]
-    differences: Float[Array, "rows n"]
+    history: Float[Array, "rows n"]
+    scaling: Float[Array, "rows rows"]
     predicted: Float[Array, " n"]
     psi: Float[Array, " n"]
     c: Float[Array, ""]
@@ -266,13 +268,13 @@ def _plan_step(
     history = lax.cond(start, begin, lambda: state.differences)
     order = jnp.where(start, 1, state.order)
     ratio = jnp.where(start, 1.0, ratio)
-    scaled = rescaling(order, ratio.astype(dtype)) @ history
-    predicted, psi = jnp.asarray(PREDICTION, dtype)[order] @ scaled
+    scaling = rescaling(order, ratio.astype(dtype))
+    predicted, psi = (jnp.asarray(PREDICTION, dtype)[order] @ scaling) @ history
     changed = start | (jnp.abs(ratio - 1) > _SAME_STEP)
     c = (step / jnp.asarray(ALPHA, step.dtype)[order]).astype(dtype)
     old = state.kept.value
     work = dataclasses.replace(old, counts=add_counts(old.counts, num_residuals=start))
-    return _StepPlan(order, jnp.where(changed, 0, state.equal_steps), scaled, predicted, psi, c, work, start)
+    return _StepPlan(order, jnp.where(changed, 0, state.equal_steps), history, scaling, predicted, psi, c, work, start)
 
 
 def _dense_info(system: StiffSystem, y1: Any, differences: Array, order: Array, step: Array) -> dict[str, Any]:

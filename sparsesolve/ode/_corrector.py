@@ -31,7 +31,7 @@ from sparsesolve.ode._system import StiffSystem
 from sparsesolve.ode._tangent import tangent_solve
 
 MAX_ITERATIONS = 4
-_SLOWEST = 0.2  # contraction that a changed c may cost: c / c_W between 2/3 and 3/2
+_SLOWEST = 0.25  # contraction that a changed c may cost: c / c_W between 3/5 and 5/3
 
 
 class Equation(NamedTuple):

@@ -32,6 +32,8 @@ from sparsesolve.ode._real import RealStructure
 from sparsesolve.ode._rhs import RightHandSide, right_hand_side
 from sparsesolve.pattern import SparsityPattern
 
+_INEXACT = 1e-3  # of Krylov solves inside Newton's method: its contraction rate is no better for less
+
 system_cache = BoundedCache("stiff systems", maxsize=64)
 
 
@@ -149,7 +151,10 @@ class StiffSystem(eqx.Module):
         if isinstance(self.linear_solver, AbstractDirectSolver) and self.mass is None:
             b = b.astype(jnp.result_type(b, state.data))
             return state.plan.solve(state.factors, b), 0
-        x, _, stats = self.linear_solver.compute(state, b, {})
+        solver = self.linear_solver
+        if isinstance(solver, AbstractKrylovSolver) and solver.rtol is None:
+            solver = dataclasses.replace(solver, rtol=_INEXACT)
+        x, _, stats = solver.compute(state, b, {})
         return x, stats.get("num_steps", stats.get("num_linear_iterations", 0))
 
     def state_of(self, factors: PyTree[Array], dtype: Any) -> Any:
@@ -191,6 +196,8 @@ def prepare_system(
     """
     rhs = right_hand_side(terms, t, y, args)
     structure = rhs.structure
+    if callable(mass):
+        mass = _in_wrapped_time(mass, terms, t)
     prepared_mass = None if mass is None else prepare_mass(mass, t, y, args, structure)
     given = None if sparsity is None else structure.expand(_as_pattern(sparsity))
     mass_pattern = None if prepared_mass is None else prepared_mass.pattern
@@ -198,6 +205,13 @@ def prepare_system(
     plan = system_cache.get(key, lambda: _make_plan(rhs, t, y, given, mass_pattern))
     solver = _pinned(AutoSparse() if linear_solver is None else linear_solver, plan.pattern)
     return StiffSystem(rhs, prepared_mass, solver, plan)
+
+
+def _in_wrapped_time(mass: Callable, terms: dfx.AbstractTerm, t: Any) -> Callable:
+    """The mass matrix as a function of diffrax's time, which runs forwards: `-t` where the user's runs backwards."""
+    time = jnp.asarray(t, jnp.result_type(t, float))
+    direction = terms.contr(jnp.zeros_like(time), jnp.ones_like(time))
+    return lambda s, y, args: mass(s * direction, y, args)
 
 
 def _make_plan(
