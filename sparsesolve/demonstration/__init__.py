@@ -7,5 +7,6 @@ says its figures in a few lines, and returns `draw(folder)`, which writes pictur
 from sparsesolve.demonstration._fit import fit as fit
 from sparsesolve.demonstration._linear import linear as linear
 from sparsesolve.demonstration._steady import steady as steady
+from sparsesolve.demonstration._stiff import stiff as stiff
 
-PARTS = (steady, linear, fit)
+PARTS = (steady, linear, fit, stiff)

@@ -24,12 +24,13 @@ def test_it_solves_and_draws(tmp_path, capsys):
         "GMRES + AMG",
         "Fit of 12 peaks",
         "38 parameters",
+        "second call",
     ):
         assert word in text
     assert "Fit of 12 peaks" in text and "38 parameters" in text
     residual = re.search(r"residual (\S+)", text)
     assert residual is not None and float(residual[1]) < 1e-12
-    for name in ("bratu_solution.png", "bratu_jacobian.png", "peaks_fit.png"):
+    for name in ("bratu_solution.png", "bratu_jacobian.png", "peaks_fit.png", "brusselator_in_time.png"):
         picture = tmp_path / "pictures" / name
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert str(picture) in text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from benchmarks.ode_picture import curves
 from sparsesolve import report
 from sparsesolve.coloring import color
 from sparsesolve.pattern import SparsityPattern
@@ -97,3 +98,20 @@ def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"sparsesolve\[plot\]"):
         report.spy(tridiagonal(4))
+
+
+def test_work_precision_sorts_and_leaves_out_nothing_timed():
+    ax = report.plot_work_precision({"a": [(1e-6, 2.0), (1e-3, 1.0)], "none": [(0.0, 1.0)]}, work="steps")
+    (line,) = ax.lines
+    assert list(line.get_xdata()) == [1e-6, 1e-3] and ax.get_ylabel() == "steps"
+
+
+def test_benchmark_results_become_curves():
+    rows = [
+        {"case": f"hires, rtol {tol}", "peer": peer, "error": float(tol), "seconds": 1.0}
+        for tol in ("1e-04", "1e-06")
+        for peer in ("ours", "theirs")
+    ]
+    rows += [{"case": "10 x rober, rtol 1e-06", "peer": "vmap", "error": 1e-6, "seconds": 1.0}]
+    rows += [{"case": "hires, rtol 1e-06", "peer": "failed", "skipped": "why"}]
+    assert curves(rows) == {"hires": {"ours": [(1e-4, 1.0), (1e-6, 1.0)], "theirs": [(1e-4, 1.0), (1e-6, 1.0)]}}
