@@ -132,3 +132,18 @@ def test_other_types_go_the_plain_way():
 def test_a_pattern_without_entries():
     A = SparseMatrix(jnp.zeros(0), SparsityPattern.from_scipy(scipy.sparse.csr_matrix((4, 3))))
     np.testing.assert_array_equal(A @ jnp.ones(3), np.zeros(4))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("size", [3, 8, 11])
+def test_rows_of_dense_blocks(size, dtype):
+    """Each row is of another kind than its neighbours, and its entries lie side by side."""
+    count, rng = 9, np.random.default_rng(size)
+    chain = scipy.sparse.diags([np.ones(count - abs(k)) for k in (-1, 0, 1)], [-1, 0, 1])
+    a = scipy.sparse.csr_matrix(scipy.sparse.kron(chain, np.ones((size, size))), dtype=dtype)
+    a.data = (rng.standard_normal(a.nnz) + (1j if np.dtype(dtype).kind == "c" else 0)).astype(dtype)
+    pattern, v = SparsityPattern.from_scipy(a), rng.standard_normal(a.shape[0]).astype(dtype)
+    tolerance = 200 * np.finfo(dtype).eps
+    for transpose in (False, True):
+        y = matvec(pattern, jnp.asarray(a.data), jnp.asarray(v), transpose=transpose)
+        np.testing.assert_allclose(y, (a.T if transpose else a) @ v, rtol=0, atol=tolerance * 10)

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from sparsesolve import _native
 from sparsesolve._native import _load
+from sparsesolve.direct import plan_direct, solve_once
 from sparsesolve.direct._native_multifrontal import NativeMultifrontalPlan
+from sparsesolve.matrix import matvec, product_plan
 from tests.direct import problems
 
 pytestmark = pytest.mark.skipif(not _native.available(), reason=_native.status())
@@ -101,3 +104,39 @@ def test_number_from_the_environment(monkeypatch):
     monkeypatch.setenv("SPARSESOLVE_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="'many' is not a number of threads"):
         _load.num_threads()
+
+
+@pytest.mark.parametrize("kind", ["stencil", "scattered"])
+def test_products_of_large_matrices(kind, set_threads):
+    n = 160_000
+    columns = np.random.default_rng(0).integers(0, n, (6, n))
+    scattered = sp.csr_matrix((np.ones(6 * n), (np.tile(np.arange(n), 6), columns.ravel())), shape=(n, n))
+    matrix = problems.stencil(400, 400) if kind == "stencil" else scattered
+    pattern, values = problems.split(matrix)
+    v = np.random.default_rng(0).standard_normal((n, 2))
+    results = []
+    for threads in (1, 2):
+        set_threads(threads)
+        plan = product_plan(pattern)
+        many = plan.multiply(plan.arrange(jnp.asarray(values)), v[:, 0])
+        results.append([np.asarray(x) for x in (matvec(pattern, values, v[:, 0]), matvec(pattern, values, v), many)])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+    a = sp.csr_matrix((values, pattern.indices, pattern.indptr), shape=pattern.shape)
+    np.testing.assert_allclose(results[0][1], a @ v, atol=1e-12)
+
+
+@pytest.mark.skipif(not _native.checks_solves(), reason=_native.status())
+def test_checked_solves_of_a_batch(set_threads):
+    pattern, values = problems.split(problems.stencil(20, 20, convection=0.3))
+    plans = [plan_direct(pattern, method=method) for method in ("simplicial", "multifrontal")]
+    data = jnp.asarray(values * np.random.default_rng(0).uniform(0.9, 1.1, (41, values.size)))
+    rhs = jnp.asarray(np.random.default_rng(1).standard_normal((41, 400)))
+    for plan in plans:
+        results = []
+        for threads in (1, 2):
+            set_threads(threads)
+            x, info = jax.vmap(lambda d, b, plan=plan: solve_once(plan, d, b))(data, rhs)
+            assert bool(info.converged.all())
+            results.append(np.asarray(x))
+        np.testing.assert_array_equal(*results)

@@ -7,6 +7,7 @@
 #include "csr_rows.h"
 #include "diagonals.h"
 #include "padded_rows.h"
+#include "parallel.h"
 #include "stencil.h"
 
 namespace sparsesolve {
@@ -56,8 +57,21 @@ ffi::AnyBuffer argument(const ffi::RemainingArgs& args, size_t at) {
   return *buffer;
 }
 
+// Calls `part(begin, end)` for parts of the rows of a product, on several threads where there is work for them. What a row
+// becomes does not depend on their number.
+template <class T, class Part>
+void over_rows(ffi::ThreadPool& pool, const Vectors<T>& x, int64_t entries_a_row, Part&& part) {
+  constexpr int64_t kRows = 32768, kEntriesAThread = 400000;
+  const int64_t work = x.rows * (entries_a_row + 1) * x.columns;
+  Team team(pool, static_cast<int>(std::min<int64_t>(work / kEntriesAThread, Team::kMost)));
+  team.loop((x.rows + kRows - 1) / kRows, [&](int64_t chunk, int) {
+    part(chunk * kRows, std::min(x.rows, (chunk + 1) * kRows));
+  });
+}
+
 template <class T>
-void diagonals(const Vectors<T>& x, const ffi::RemainingArgs& args, Integers offsets, bool transpose) {
+void diagonals(ffi::ThreadPool& pool, const Vectors<T>& x, const ffi::RemainingArgs& args, Integers offsets,
+               bool transpose) {
   require(args.size() == offsets.size(), "there must be one vector of values for each diagonal");
   Diagonals<T> a{{}, {}, x.rows, x.others, transpose};
   std::vector<View<const T>> values;
@@ -71,22 +85,24 @@ void diagonals(const Vectors<T>& x, const ffi::RemainingArgs& args, Integers off
   a.values.resize(offsets.size());
   for (int64_t b = 0; b < x.members; b++) {
     for (size_t d = 0; d < offsets.size(); d++) a.values[d] = member_of(values[d], b);
-    multiply_diagonals<T>(a, 0, x.rows, x.columns, member_of(x.v, b), member_of(x.y, b));
+    over_rows(pool, x, static_cast<int64_t>(offsets.size()), [&](int64_t begin, int64_t end) {
+      multiply_diagonals<T>(a, begin, end, x.columns, member_of(x.v, b), member_of(x.y, b));
+    });
   }
 }
 
-ffi::Error diagonals_call(ffi::AnyBuffer v, ffi::RemainingArgs values, ffi::Result<ffi::AnyBuffer> y, Integers offsets,
-                          bool transpose) {
+ffi::Error diagonals_call(ffi::ThreadPool pool, ffi::AnyBuffer v, ffi::RemainingArgs values,
+                          ffi::Result<ffi::AnyBuffer> y, Integers offsets, bool transpose) {
   return guarded([&] {
     dispatch(v.element_type(), [&](auto zero) {
       using T = decltype(zero);
-      diagonals<T>(Vectors<T>(v, *y), values, offsets, transpose);
+      diagonals<T>(pool, Vectors<T>(v, *y), values, offsets, transpose);
     });
   });
 }
 
 template <class T>
-void stencil(const Vectors<T>& x, const Stencil& a, const View<const T>& data, bool transpose) {
+void stencil(ffi::ThreadPool& pool, const Vectors<T>& x, const Stencil& a, const View<const T>& data, bool transpose) {
   for (int64_t b = 0; b < x.members; b++) {
     const T* values = member_of(data, b);
     const T* v = member_of(x.v, b);
@@ -95,13 +111,15 @@ void stencil(const Vectors<T>& x, const Stencil& a, const View<const T>& data, b
       std::fill(y, y + x.y.size, T{});
       multiply_stencil_transposed<T>(a, x.columns, values, v, y);
     } else {
-      multiply_stencil<T>(a, 0, a.rows, x.columns, values, v, y);
+      over_rows(pool, x, static_cast<int64_t>(a.offsets.size()), [&](int64_t begin, int64_t end) {
+        multiply_stencil<T>(a, begin, end, x.columns, values, v, y);
+      });
     }
   }
 }
 
 // Tables: starts (m,), kinds (m,) uint8, ranks (kinds, D); all empty where every row stores every diagonal.
-ffi::Error stencil_call(ffi::AnyBuffer starts_buffer, ffi::AnyBuffer kinds, ffi::AnyBuffer ranks_buffer,
+ffi::Error stencil_call(ffi::ThreadPool pool, ffi::AnyBuffer starts_buffer, ffi::AnyBuffer kinds, ffi::AnyBuffer ranks_buffer,
                         ffi::AnyBuffer data, ffi::AnyBuffer v, ffi::Result<ffi::AnyBuffer> y, Integers offsets,
                         bool transpose) {
   return guarded([&] {
@@ -122,7 +140,7 @@ ffi::Error stencil_call(ffi::AnyBuffer starts_buffer, ffi::AnyBuffer kinds, ffi:
       const Stencil a(transpose ? x.others : x.rows, transpose ? x.rows : x.others, values.size,
                       full ? nullptr : starts.data, full ? nullptr : static_cast<const uint8_t*>(kinds.untyped_data()),
                       full ? nullptr : ranks.data, full ? 1 : ranks.core(0), offsets.begin(), width);
-      stencil<T>(x, a, values, transpose);
+      stencil<T>(pool, x, a, values, transpose);
     });
   });
 }
@@ -201,7 +219,7 @@ ffi::Error padded_rows_call(ffi::AnyBuffer v, ffi::AnyBuffer places, ffi::Remain
 }
 
 template <class T>
-void csr_rows(const Vectors<T>& x, const CsrRows& a, const View<const T>& data, bool transpose) {
+void csr_rows(ffi::ThreadPool& pool, const Vectors<T>& x, const CsrRows& a, const View<const T>& data, bool transpose) {
   for (int64_t member = 0; member < x.members; member++) {
     const T* values = member_of(data, member);
     const T* v = member_of(x.v, member);
@@ -210,12 +228,14 @@ void csr_rows(const Vectors<T>& x, const CsrRows& a, const View<const T>& data, 
       std::fill(y, y + x.y.size, T{});
       add_transposed_csr<T>(a, x.columns, values, v, y);
     } else {
-      multiply_csr<T>(a, 0, a.rows, x.columns, values, v, y);
+      over_rows(pool, x, a.nnz / std::max<int64_t>(1, a.rows), [&](int64_t begin, int64_t end) {
+        multiply_csr<T>(a, begin, end, x.columns, values, v, y);
+      });
     }
   }
 }
 
-ffi::Error csr_rows_call(ffi::AnyBuffer indptr_buffer, ffi::AnyBuffer indices_buffer, ffi::AnyBuffer order_buffer,
+ffi::Error csr_rows_call(ffi::ThreadPool pool, ffi::AnyBuffer indptr_buffer, ffi::AnyBuffer indices_buffer, ffi::AnyBuffer order_buffer,
                          ffi::AnyBuffer data, ffi::AnyBuffer v, ffi::Result<ffi::AnyBuffer> y, bool transpose) {
   return guarded([&] {
     const auto indptr = table(indptr_buffer, 1, "indptr");
@@ -230,7 +250,7 @@ ffi::Error csr_rows_call(ffi::AnyBuffer indptr_buffer, ffi::AnyBuffer indices_bu
       require(indptr.size == a.rows + 1, "indptr must hold one number a row and one more");
       require(order.size == a.rows, "order must hold every row once");
       require(indices.size == values.size, "data must hold one number for each index");
-      csr_rows<T>(x, a, values, transpose);
+      csr_rows<T>(pool, x, a, values, transpose);
     });
   });
 }
@@ -247,11 +267,11 @@ using xla::ffi::Span;
   XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function, binding)
 
 SPARSESOLVE_HANDLER(SparsesolveDiagonals, sparsesolve::diagonals_call,
-                    Ffi::Bind().Arg<AnyBuffer>().RemainingArgs().Ret<AnyBuffer>().Attr<Span<const int64_t>>("offsets")
+                    Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().RemainingArgs().Ret<AnyBuffer>().Attr<Span<const int64_t>>("offsets")
                         .Attr<bool>("transpose"));
 
 SPARSESOLVE_HANDLER(SparsesolveStencil, sparsesolve::stencil_call,
-                    Ffi::Bind().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
+                    Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
                         .Ret<AnyBuffer>().Attr<Span<const int64_t>>("offsets").Attr<bool>("transpose"));
 
 SPARSESOLVE_HANDLER(SparsesolvePaddedRows, sparsesolve::padded_rows_call,
@@ -259,5 +279,5 @@ SPARSESOLVE_HANDLER(SparsesolvePaddedRows, sparsesolve::padded_rows_call,
                         .Attr<Span<const int64_t>>("widths").Attr<int64_t>("longest_by_columns"));
 
 SPARSESOLVE_HANDLER(SparsesolveCsrRows, sparsesolve::csr_rows_call,
-                    Ffi::Bind().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
+                    Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
                         .Ret<AnyBuffer>().Attr<bool>("transpose"));

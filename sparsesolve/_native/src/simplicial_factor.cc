@@ -119,7 +119,7 @@ inline typename L::Value invert_pivot(typename L::Value pivot, const typename L:
 
 // Column k of the scaled matrix to x and to the part above the diagonal blocks. Returns its largest entry.
 template <class L>
-inline typename L::Size load_column(const Simplicial& t, int64_t k, const typename L::Value* data,
+__attribute__((always_inline)) inline typename L::Size load_column(const Simplicial& t, int64_t k, const typename L::Value* data,
                                     const typename L::Size* scale, typename L::Value* x, typename L::Value* off) {
   using R = RealOf<typename L::Scalar>;
   const Column &c = t.columns[k], &next = t.columns[k + 1];

@@ -19,8 +19,22 @@
 namespace sparsesolve {
 
 struct StencilKind {
+  struct Segment {
+    int64_t entry, offset, length;
+  };
   std::vector<int64_t> offsets;  // of its entries, in the order of the values
   int64_t length = 0, least = 0, most = 0;
+  std::vector<Segment> segments;  // entries side by side; none where they are too short to pay
+
+  // Called when the offsets are known.
+  void find_segments() {
+    constexpr size_t kShort = 4;
+    for (int64_t k = 0; k < length; k++) {
+      if (k == 0 || offsets[k] != offsets[k - 1] + 1) segments.push_back({k, offsets[k], 0});
+      segments.back().length++;
+    }
+    if (segments.size() * kShort > offsets.size()) segments.clear();
+  }
 };
 
 struct Stencil {
@@ -47,6 +61,7 @@ struct Stencil {
       if (one.length == 0) continue;
       one.least = *std::min_element(one.offsets.begin(), one.offsets.end());
       one.most = *std::max_element(one.offsets.begin(), one.offsets.end());
+      one.find_segments();
     }
     // Of all diagonals, also those of no kind: rows of several kinds are multiplied with every one of them.
     for (const int64_t offset : offsets) least = std::min(least, offset), most = std::max(most, offset);
@@ -144,6 +159,24 @@ void multiply_run(const StencilKind& kind, int64_t first, int64_t last, const T*
   }
 }
 
+// Rows [first, last) of a kind, each as a sum over its segments.
+template <class T>
+void multiply_segments(const StencilKind& kind, int64_t first, int64_t last, const T* values, const T* v, T* y) {
+  using P = Pack<T>;
+  for (int64_t i = first; i < last; i++, values += kind.length) {
+    typename P::type sum{};
+    for (const StencilKind::Segment& s : kind.segments) {
+      const T *a = values + s.entry, *x = v + i + s.offset;
+      int64_t k = 0;
+      for (; k + P::width <= s.length; k += P::width) sum += P::product(P::load(a + k), P::load(x + k));
+      if (k == s.length) continue;
+      const int rest = static_cast<int>(s.length - k);
+      sum += P::product(P::load_n(a + k, rest), P::load_n(x + k, rest));
+    }
+    y[i] = P::sum(sum);
+  }
+}
+
 // Neighbouring rows of several kinds, all of whose diagonals lie inside, stored or not.
 template <class T>
 void multiply_mixed(const Stencil& a, int64_t first, const T* data, const T* v, T* y) {
@@ -184,6 +217,13 @@ void multiply_stencil(const Stencil& a, int64_t begin, int64_t end, const T* dat
   };
   for (int64_t first = begin; first < end;) {
     int64_t length = a.run_length(first, std::min(end - first, kLongestRun));
+    if (length < width && !a.kind_of(first).segments.empty()) {
+      visit_run(a, first, first + length, [&](const StencilKind& kind, int64_t from, int64_t to, int64_t start) {
+        multiply_segments<T>(kind, from, to, data + start, v, y);
+      });
+      first += length;
+      continue;
+    }
     const bool inside = first + a.least >= 0 && first + width - 1 + a.most < a.columns;
     if (length < width && inside && first + width <= end && !long_run_follows(first + length)) {
       multiply_mixed<T>(a, first, data, v, y);
@@ -192,6 +232,25 @@ void multiply_stencil(const Stencil& a, int64_t begin, int64_t end, const T* dat
       visit_run(a, first, first + length, run);
     }
     first += length;
+  }
+}
+
+// Rows [first, last) of a kind of `y += A^T v`, segment by segment.
+template <class T>
+void add_transposed_segments(const StencilKind& kind, int64_t first, int64_t last, const T* values, const T* v, T* y) {
+  using P = Pack<T>;
+  for (int64_t i = first; i < last; i++, values += kind.length) {
+    for (const StencilKind::Segment& s : kind.segments) {
+      const T* a = values + s.entry;
+      T* to = y + i + s.offset;
+      int64_t k = 0;
+      for (; k + P::width <= s.length; k += P::width) {
+        P::store(to + k, P::load(to + k) + P::product(v[i], P::load(a + k)));
+      }
+      if (k == s.length) continue;
+      const int rest = static_cast<int>(s.length - k);
+      P::store_n(to + k, P::load_n(to + k, rest) + P::product(v[i], P::load_n(a + k, rest)), rest);
+    }
   }
 }
 
@@ -237,7 +296,10 @@ template <class T>
 void multiply_stencil_transposed(const Stencil& a, int64_t columns, const T* data, const T* v, T* y) {
   over_runs(a, 0, a.rows, [&](const StencilKind& kind, int64_t first, int64_t last, int64_t start) {
     const T* values = data + start;
-    if (columns == 1) return add_transposed_run<T>(kind, first, last, values, v, y);
+    if (columns == 1) {
+      const bool by_segments = last - first < Pack<T>::width && !kind.segments.empty();
+      return (by_segments ? add_transposed_segments<T> : add_transposed_run<T>)(kind, first, last, values, v, y);
+    }
     for (int64_t i = first; i < last; i++, values += kind.length) {
       for (int64_t k = 0; k < kind.length; k++) {
         add_row<T>(values[k], v + i * columns, columns, y + (i + kind.offsets[k]) * columns);
