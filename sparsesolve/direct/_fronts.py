@@ -80,9 +80,7 @@ def lu_entries(k: Any, m: Any) -> Any:
     return k * k + 2 * k * m
 
 
-def analyze(
-    graph: scipy.sparse.csr_matrix, order: np.ndarray, leaf: int = 12, cost: Callable[..., float] = front_time
-) -> Fronts:
+def analyze(graph: scipy.sparse.csr_matrix, order: np.ndarray, leaf: int = 12, cost: Cost = front_time) -> Fronts:
     """The fronts of a symmetric graph eliminated in the order given.
 
     Args:
@@ -137,15 +135,13 @@ def _supernodes(parent: np.ndarray, size: np.ndarray, counts: np.ndarray, leaf: 
     return np.cumsum(starts) - 1
 
 
-def _amalgamate(
-    pivots: np.ndarray, border: np.ndarray, parent: np.ndarray, front_cost: Callable[..., float]
-) -> np.ndarray:
+def _amalgamate(pivots: np.ndarray, border: np.ndarray, parent: np.ndarray, front_cost: Cost) -> np.ndarray:
     """Merges supernodes into their parents where that saves time. Returns the representative of each supernode."""
     k, m = pivots.tolist(), border.tolist()
     count = len(k)
     children: list[list[int]] = [[] for _ in range(count)]
     merged = list(range(count))
-    cost = [front_cost(k[s], m[s]) for s in range(count)]
+    cost = front_cost(pivots.astype(float), border.astype(float)).tolist()
     for s, p in enumerate(parent.tolist()):
         # Children come before parents, so the children of s are final when s is reached.
         pending = sorted(children[s], key=lambda c: k[c] + m[c])
