@@ -161,7 +161,8 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         objective = plan.objective
         lin, prepared = _linearised(y, state)
         squares = kept_off_zero(plan.linear.diagonal(prepared))
-        curvature = _curvature(objective, y, operands) if self.uses_curvature(plan.linear) else None
+        bent = self.uses_curvature(plan.linear) and objective.losses is None  # losses bend residuals differently
+        curvature = _curvature(objective, y, operands) if bent else None
         position = objective.unknowns.ravel(y).astype(lin.residual.dtype) if objective.retract is None else None
         model = Model(lin, prepared, squares, state.stale, curvature, position)
         proposal, damping = plan.descent.propose(plan.linear, model, state.damping)
