@@ -1,7 +1,7 @@
-"""Sparse Jacobians, sparse linear solves and Newton's method for plain JAX functions, all inside `jit`.
+"""Nonlinear equations, stiff ODEs and least squares for plain JAX functions on sparse Jacobians, all inside `jit`.
 
-Write a residual as a plain function of a pytree; sparsity, colouring, symbolic factorization and solver choice
-happen by themselves. See the README for a first example and `python -m sparsesolve` for a demonstration.
+Write a residual or a right-hand side as a plain function of a pytree; sparsity, colouring, symbolic factorization and
+solver choice happen by themselves. See the README for a first example and `python -m sparsesolve` for a demonstration.
 """
 
 from sparsesolve import gallery as gallery

@@ -9,4 +9,4 @@ from sparsesolve.demonstration._linear import linear as linear
 from sparsesolve.demonstration._steady import steady as steady
 from sparsesolve.demonstration._stiff import stiff as stiff
 
-PARTS = (steady, linear, fit, stiff)
+PARTS = (steady, linear, stiff, fit)

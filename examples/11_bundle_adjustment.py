@@ -4,7 +4,7 @@
 # Cameras and points in space, from where the points appear in photographs. Each residual reads one camera and one
 # point; that the points can be eliminated first follows from the detected pattern, nobody has to say so.
 #
-#     python examples/13_bundle_adjustment.py --n 30 --out pictures [--file problem-49-7776-pre.txt]
+#     python examples/11_bundle_adjustment.py --n 30 --out pictures [--file problem-49-7776-pre.txt]
 
 # %%
 import argparse
@@ -84,7 +84,7 @@ report.spy(ss.detect_sparsity(problem.residual, problem.y0, problem.args), title
 points = np.asarray(sol.value["points"])
 axes[0, 2].plot(points[:, 0], points[:, 1], ".", markersize=2, color=report.PALETTE[0])
 axes[0, 2].set_title("the points from the front", fontsize=10)
-print(f"wrote {report.save_figure(figure, options.out / '13_bundle_adjustment.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '11_bundle_adjustment.png')}")
 
 # %% [markdown]
 # ## Things to try

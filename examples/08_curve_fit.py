@@ -4,7 +4,7 @@
 # A model with three parameters, noisy data, and out come estimates, standard errors, and a band around the curve. The
 # call is SciPy's; what is new is that the fit is a JAX function: it has derivatives, and thousands run at once.
 #
-#     python examples/10_curve_fit.py --n 40 --out pictures
+#     python examples/08_curve_fit.py --n 40 --out pictures
 
 # %%
 import argparse
@@ -93,7 +93,7 @@ curve.set_title("fit, 95 % band of the curve", fontsize=10)
 weights.stem(x, influence, basefmt=" ")
 weights.axhline(0, color="#9aa5b1", linewidth=0.6)
 weights.set_title("d rate / d datum", fontsize=10)
-print(f"wrote {report.save_figure(figure, options.out / '10_curve_fit.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '08_curve_fit.png')}")
 
 # %% [markdown]
 # ## Things to try

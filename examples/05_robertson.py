@@ -4,7 +4,7 @@
 # Robertson's reaction is the classical stiff problem: three species, rates between 0.04 and 3e7, and something new in
 # every decade of time up to 1e11. Run the file, or its cells one by one:
 #
-#     python examples/07_robertson.py --n 200 --out pictures
+#     python examples/05_robertson.py --n 200 --out pictures
 
 # %%
 import argparse
@@ -94,7 +94,7 @@ curves.set_title("Robertson's reaction", fontsize=10)
 against.loglog(k1, halves, color=report.PALETTE[3], linewidth=1.4)
 against.set_xlabel("k1", fontsize=9)
 against.set_title("time at which half of a is gone", fontsize=10)
-print(f"wrote {report.save_figure(figure, options.out / '07_robertson.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '05_robertson.png')}")
 
 # %% [markdown]
 # ## Things to try

@@ -5,7 +5,7 @@
 # is fed inside a disk. On an n x n grid this is a stiff system of 2 n^2 equations. Run the file, or its cells one by
 # one:
 #
-#     python examples/06_brusselator.py --n 64 --out pictures
+#     python examples/04_brusselator.py --n 64 --out pictures
 
 # %%
 import argparse
@@ -97,7 +97,7 @@ print(f"u at the end differs over the square by {spread[0]:.2f}, with more diffu
 figure, axes = report.new_figure(2, 3)
 for ax, t, field in zip(axes.ravel(), times, sol.ys["u"], strict=True):
     report.plot_field(field, (x, x), title=f"u at t = {float(t):g}", cmap="magma", ax=ax)
-print(f"wrote {report.save_figure(figure, options.out / '06_brusselator.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '04_brusselator.png')}")
 
 # %% [markdown]
 # ## Things to try

@@ -5,7 +5,7 @@
 # a few times and look for the reaction rate `r` and for the diffusivity `k` at every point, by gradients through the
 # stiff integration. Run the file, or its cells one by one:
 #
-#     python examples/09_stiff_fit.py --n 64 --out pictures
+#     python examples/07_stiff_fit.py --n 64 --out pictures
 
 # %%
 import argparse
@@ -112,7 +112,7 @@ axes[0, 1].legend(fontsize=8, frameon=False)
 axes[0, 1].set_title("diffusivity", fontsize=10)
 report.plot_convergence({"loss": losses}, title="descent", ax=axes[0, 2])
 axes[0, 2].set_ylabel("loss", fontsize=9)
-print(f"wrote {report.save_figure(figure, options.out / '09_stiff_fit.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '07_stiff_fit.png')}")
 
 # %% [markdown]
 # ## Things to try

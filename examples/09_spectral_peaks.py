@@ -4,7 +4,7 @@
 # Height, position and width of every peak and a straight baseline are fitted together. Each sample of the spectrum
 # sees only the peaks near it, so the Jacobian is a band with two dense columns. Nobody says so: it is detected.
 #
-#     python examples/11_spectral_peaks.py --n 300 --out pictures
+#     python examples/09_spectral_peaks.py --n 300 --out pictures
 
 # %%
 import argparse
@@ -78,7 +78,7 @@ spectrum.set_title(f"the first {count} peaks, heights and positions", fontsize=1
 report.spy(ss.detect_sparsity(problem.residual, problem.y0, problem.args), title="Jacobian", ax=pattern)
 costs = 2 * stats["costs"]
 report.plot_convergence({"Levenberg-Marquardt": jnp.sqrt(costs)}, title="residual norm", ax=convergence)
-print(f"wrote {report.save_figure(figure, options.out / '11_spectral_peaks.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '09_spectral_peaks.png')}")
 
 # %% [markdown]
 # ## Things to try

@@ -5,7 +5,7 @@
 # the matrix `M`, and as there are only five of them, it has rank 5. Three equations hold without any derivative. Run
 # the file, or its cells one by one:
 #
-#     python examples/08_transistor_amplifier.py --n 1000 --out pictures
+#     python examples/06_transistor_amplifier.py --n 1000 --out pictures
 
 # %%
 import argparse
@@ -99,7 +99,7 @@ for ax, (name, node) in zip(axes[0], (("input node", 0), ("output node", 7)), st
     ax.set_xlabel("t in seconds", fontsize=9)
     ax.set_ylabel("volts", fontsize=9)
     ax.set_title(name, fontsize=10)
-print(f"wrote {report.save_figure(figure, options.out / '08_transistor_amplifier.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '06_transistor_amplifier.png')}")
 
 # %% [markdown]
 # ## Things to try

@@ -4,7 +4,7 @@
 # A robot measures how it moves from pose to pose. Added up, these measurements drift away; where it comes back to a
 # place it knows, a closure says so. Least squares reconciles all of them.
 #
-#     python examples/12_pose_graph.py --n 400 --out pictures [--file input_M3500_g2o.g2o]
+#     python examples/10_pose_graph.py --n 400 --out pictures [--file input_M3500_g2o.g2o]
 
 # %%
 import argparse
@@ -72,7 +72,7 @@ for ax, poses, title in ((axes[0, 2], space.y0, "odometry"), (axes[0, 3], orbit.
     ax.plot(position[:, 0] + 0.3 * position[:, 1], position[:, 2], color=report.PALETTE[3], linewidth=0.9)
     ax.set_aspect("equal")
     ax.set_title(f"in space: {title}", fontsize=10)
-print(f"wrote {report.save_figure(figure, options.out / '12_pose_graph.png')}")
+print(f"wrote {report.save_figure(figure, options.out / '10_pose_graph.png')}")
 
 # %% [markdown]
 # ## Things to try
