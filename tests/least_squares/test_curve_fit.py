@@ -98,6 +98,15 @@ def test_a_batch_of_fits():
     np.testing.assert_allclose(pcov[4], alone[1], rtol=1e-6)
 
 
+def test_fit_and_covariance_lower_for_gpus():
+    def fit(y):
+        return ss.curve_fit(model, X, y, sigma=SIGMA, throw=False)  # raising is a callback of one platform
+
+    text = jax.jit(fit).trace(jnp.asarray(Y)).lower(lowering_platforms=("cuda",)).as_text()
+    assert "sparsesolve_" not in text  # no compiled kernel of a CPU
+    assert "stablehlo.while" in text and "callback" not in text
+
+
 def test_covariance_that_cannot_be_estimated_is_infinite_and_told():
     with pytest.warns(UserWarning, match=r"in which y\[0\], y\[1\] take part"):
         popt, pcov = ss.curve_fit(lambda x, a, b: (a + b) * x, X, Y)
