@@ -145,7 +145,7 @@ def check_algebraic(system: StiffSystem, t0: Any, y0: Any, rtol: Any) -> None:
         raise ValueError(
             f"solve_ode got a singular mass matrix of rank {int((~kernel).sum())} of {system.size} whose algebraic "
             "equations do not determine the other unknowns (their Jacobian is singular): the index is above 1. "
-            "Differentiate the constraints until they do, or give a solver for higher index."
+            "Differentiate the constraints until they do, or write solver=RadauIIA5(index=...) for index 2 or 3."
         )
     residual = outside.T @ slope
     correction = np.linalg.solve(block, residual)

@@ -15,6 +15,7 @@ import diffrax as dfx
 
 from sparsesolve._tree import Structure
 from sparsesolve.ode._bdf import BDF
+from sparsesolve.ode._mass import as_matrix
 from sparsesolve.ode._rodas5p import Rodas5P
 
 SMALL = 100
@@ -39,7 +40,7 @@ def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.
         if value is None:
             continue
         if name in names:
-            changes[name] = value
+            changes[name] = value if name == "sparsity" or callable(value) else as_matrix(value)
         elif name == "mass":
             raise ValueError(
                 f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give Rodas5P(), "

@@ -10,7 +10,7 @@ import pytest
 
 from sparsesolve import gallery
 from sparsesolve._tree import Structure
-from sparsesolve.ode import BDF, Rodas5P, solve_ode
+from sparsesolve.ode import BDF, RadauIIA5, Rodas5P, solve_ode
 from sparsesolve.ode._ode_call import call_cache, problem_cache
 from sparsesolve.ode._ode_choice import choose_solver
 
@@ -204,3 +204,12 @@ def test_large_systems_keep_their_factors():
     assert float(jnp.max(jnp.abs(sol.ys - tight.ys))) < 1e-4
     assert int(sol.stats["num_factorizations"]) < int(sol.stats["num_steps"]) / 3
     assert int(sol.stats["num_jacobians"]) < 5
+
+
+def test_index_two_is_left_to_radau():
+    """`y' = z, 0 = y - sin(t)`: z is the derivative of what the constraint says."""
+    f = lambda t, y, args: jnp.stack([y[1], y[0] - jnp.sin(t)])  # noqa: E731
+    solver = RadauIIA5(index=jnp.asarray([1.0, 2.0]))
+    options = {"mass": np.diag([1.0, 0.0]), "solver": solver, "rtol": 1e-5, "atol": 1e-7}
+    sol = solve_ode(f, 0.0, 1.0, jnp.asarray([0.0, 1.0]), **options)
+    np.testing.assert_allclose(sol.ys[0], [np.sin(1.0), np.cos(1.0)], atol=1e-4)
