@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 from sparsesolve.ode._newton import Work, solve_stage, updated
 from sparsesolve.ode._rhs import RightHandSide
@@ -108,7 +108,7 @@ def esdirk_step(
     def rule(primals: Any, tangents: Any) -> Any:
         slopes, rest = step(*primals)
         parts = lambda operands: eqx.combine(operands, static)  # noqa: E731
-        moved = _tangents(tableau, parts, primals[0], primals[1], tangents[0], tangents[1], slopes, rest[2].factors)
+        moved = _tangents(tableau, parts, primals[0], primals[1], tangents[0], tangents[1], slopes, rest[2])
         return (slopes, rest), (moved, jtu.tree_map(_no_tangent, rest))
 
     slopes, (error, ok, work) = step((x, t, h, slope), arrays, other)
@@ -232,7 +232,7 @@ def _tangents(
     moving_dot: Any,
     operands_dot: Any,
     slopes: Slopes,
-    factors: PyTree[Array],
+    work: Work,
 ) -> Slopes:
     """The derivative of the slopes along one direction: linear in the direction, a scan over stages."""
     x, t, h, slope = moving
@@ -274,7 +274,7 @@ def _tangents(
         if has_explicit:
             known_dot = known_dot + e_row @ e_dot
         right = along(implicit_rhs, time, z, k, time_dot, known_dot)
-        new = tangent_solve(split.system, factors, time, z, gh, right)
+        new = tangent_solve(split.system, work.factors, time, z, gh, right, relaxation=2 / (1 + gh / work.shift))
         z_dot = known_dot + tableau.gamma * new
         k_dot = k_dot.at[i].set(new)
         if has_explicit:
