@@ -75,7 +75,7 @@ class StageNewton(optx.AbstractRootFinder):
     rtol: Any = _FROM_CONTROLLER
     atol: Any = _FROM_CONTROLLER
     norm: Any = _FROM_CONTROLLER
-    kappa: Any = 0.05
+    kappa: Any = 0.02
     linear_solver: lx.AbstractLinearSolver = AutoSparse()
 
     def init(

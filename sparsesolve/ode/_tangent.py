@@ -3,8 +3,8 @@
 A stage z of  M (z - known) = gh f(t, z)  moves with its inputs by the implicit function theorem, a linear system with
 W = M - gh J(t, z). `tangent_solve` states that system to JAX as a `custom_linear_solve`, so that it is transposed for
 reverse mode and differentiated again for Hessians. J is evaluated at z itself; it is not factorized: with the factors
-of the step, of an older J and another gh, a few corrections converge as Newton's method did, to half the digits of the
-dtype in the residual. Where they do not, refinement and GMRES take over (`direct.solve_refined`).
+of the step, of an older J and another gh, a few corrections converge as Newton's method did, until the residual is
+eps^(2/3) of the right-hand side or rounding. Where they do not, GMRES takes over (`direct.solve_refined`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sparsesolve.linear import AbstractDirectSolver
 from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
 from sparsesolve.ode._system import StiffSystem
 
-CORRECTIONS = 12
+CORRECTIONS = 16
 
 
 def tangent_solve(
@@ -70,7 +70,7 @@ def _solvers(system: StiffSystem, factors: PyTree[Array], data: Array, relaxatio
     matrix = SparseMatrix(data, system.plan.pattern)
     if isinstance(linear, AbstractDirectSolver):
         state = system.state_of(factors, data.dtype)
-        return tuple(_corrected(state, matrix, relaxation, transpose) for transpose in (False, True))
+        return _corrected(state, matrix, relaxation, False), _corrected(state, matrix, relaxation, True)
     fresh = linear.init(SparseLinearOperator(matrix), {})
     other, _ = linear.transpose(fresh, {})
 
@@ -88,10 +88,12 @@ def _corrected(state: Any, matrix: SparseMatrix, relaxation: Any, transpose: boo
     """`x <- x + relaxation W^-1 (b - A x)` until the residual is small or shrinks no more."""
 
     def solve(_: Any, b: Array) -> Array:
-        tolerance = jnp.finfo(b.dtype).eps ** 0.55 * _size(b)
+        eps = jnp.finfo(b.dtype).eps
+        tolerance = eps ** (2 / 3) * _size(b)
+        size_of = SparseMatrix(jnp.abs(matrix.data), matrix.pattern)
 
-        def product(v: Array) -> Array:
-            return v @ matrix if transpose else matrix @ v
+        def product(v: Array, by: SparseMatrix = matrix) -> Array:
+            return v @ by if transpose else by @ v
 
         def body(loop: Any) -> Any:
             x, residual, size, steps, _ = loop
@@ -105,7 +107,8 @@ def _corrected(state: Any, matrix: SparseMatrix, relaxation: Any, transpose: boo
 
         start = (jnp.zeros_like(b), b, _size(b), jnp.asarray(0), jnp.asarray(True))
         x, _, size, _, _ = lax.while_loop(lambda loop: loop[-1], body, start)
-        done = size <= tolerance
+        rounding = 8 * eps * _size(product(jnp.abs(x), size_of) + jnp.abs(b))
+        done = size <= jnp.maximum(tolerance, rounding)
         return lax.cond(
             eqxi.unvmap_all(done),
             lambda: x,
