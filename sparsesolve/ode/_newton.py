@@ -9,7 +9,7 @@ gh and gh_W (exact for the middle of the spectrum). What it costs is decided her
 
 * converged when eta |dz| <= kappa in the weighted norm of the state, eta = theta / (1 - theta) from the contraction
   theta = |dz| / |dz_previous|; the first iteration uses the eta that was remembered, so one iteration may do;
-* W is factorized again when |gh / gh_W - 1| > 0.3, and J evaluated again only after a failure with an older one; the
+* W is factorized again when |gh / gh_W - 1| > 0.2, and J evaluated again only after a failure with an older one; the
   step is then tried again as it is;
 * updates as small as rounding allows are accepted, and what will not converge is given up early.
 
@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from sparsesolve.ode._stats import Counts, add_counts, new_counts
 from sparsesolve.ode._system import StiffSystem
 
-STEP_CHANGE = 0.3  # relative change of gh that W bears, as in CVODE: a contraction of 0.13 with the relaxation
+STEP_CHANGE = 0.2  # relative change of gh that W bears (CVODE: 0.3, OrdinaryDiffEq: 0.2)
 MEMORY = 0.3  # share of a remembered eta that an update cannot talk down at once
 DIVERGED = 2.0
 
