@@ -1,6 +1,7 @@
 """Stiff ordinary differential and differential-algebraic equations on sparse Jacobians, inside diffrax."""
 
 from sparsesolve.ode._bdf import BDF as BDF
+from sparsesolve.ode._consistent import consistent_start as consistent_start
 from sparsesolve.ode._controller import StiffController as StiffController
 from sparsesolve.ode._kencarp47 import KenCarp47 as KenCarp47
 from sparsesolve.ode._kvaerno5 import Kvaerno5 as Kvaerno5

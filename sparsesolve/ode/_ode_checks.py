@@ -157,5 +157,6 @@ def check_algebraic(system: StiffSystem, t0: Any, y0: Any, rtol: Any) -> None:
         raise ValueError(
             f"solve_ode got a start that is not consistent: the equations without derivatives are off by "
             f"{np.max(np.abs(residual)):.3g}, which would move y0{system.structure.locate(worst)} by "
-            f"about {moved[worst]:.3g}. Solve them for the algebraic unknowns first, with root_find."
+            f"about {moved[worst]:.3g}. Solve them first: y0, report = "
+            "sparsesolve.ode.consistent_start(f, t0, y0, args, mass=mass)."
         )
