@@ -44,7 +44,7 @@ first = time.perf_counter() - began
 began = time.perf_counter()
 jax.block_until_ready(ss.least_squares(problem.residual, None, problem.y0, problem.args, history=True).value)
 stats = sol.stats
-print(f"{int(stats['num_steps'])} steps with {stats['num_colors']} colours, {stats['linear_solver']}")
+print(f"{int(stats['num_steps'])} steps with {stats['num_colors']} colours, {stats['nnz']:,} Jacobian entries")
 print(f"first call {first:.1f} s, the second one {1e3 * (time.perf_counter() - began):.0f} ms")
 print(f"chi^2 {2 * float(stats['cost']):.4f}, expected {problem.cost:.4f}")
 

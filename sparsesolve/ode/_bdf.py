@@ -201,7 +201,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
             weights = tolerance_weights(system.structure, *tolerances, *states)
             return lambda v: scaled_norm(self.root_finder.norm, system.structure, v, weights)
 
-        strict = strictness(lax.stop_gradient(self.root_finder.rtol), system.dtype)
+        strict = strictness(lax.stop_gradient(self.root_finder.rtol), system.dtype, algebraic=system.mass is not None)
         kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
         fixed_system, fixed_equation = lax.stop_gradient((system, equation))
         size = norm_at(fixed_equation.guess)

@@ -82,8 +82,9 @@ def correct(
         return solve_stage(system, work, t, known, guess, c, size, kappa=kappa, max_steps=most)
 
     # A DAE's iteration must be seen to contract: where J is too large by far, its updates are too small by as much.
-    remembered = work.rate if system.mass is None else jnp.ones_like(work.rate)
-    rate = jnp.where(usable, jnp.maximum(remembered, contraction), 1.0)
+    unknown = jnp.asarray(1.0 if system.mass is None else jnp.inf, work.rate.dtype)
+    remembered = work.rate if system.mass is None else unknown
+    rate = jnp.where(usable, jnp.maximum(remembered, contraction), unknown)
     done, tried = sweep(dataclasses.replace(work, rate=rate), limit)
 
     def proceed(state: _Attempt) -> Array:
@@ -91,7 +92,7 @@ def correct(
 
     def again(state: _Attempt) -> _Attempt:
         fresh = _factorized(system, state.work, equation, state.renew, near)
-        done, fresh = sweep(fresh, MAX_ITERATIONS)
+        done, fresh = sweep(dataclasses.replace(fresh, rate=unknown), MAX_ITERATIONS)
         return _Attempt(done.x, done.converged, jnp.asarray(True), state.renew, fresh)
 
     # Factors that failed, or that are not there, ask for a new Jacobian; a changed c for factors alone.

@@ -72,7 +72,7 @@ def iterate(
         update: gives the next update and its number of linear iterations.
         guess: where to begin.
         size: weighted norm of an update: 1 is the tolerance of the step.
-        rate: remembered eta, by which the first update is judged.
+        rate: remembered eta, by which the first update is judged; infinite: it takes two to judge.
         kappa: share of the tolerance that the error of the iteration may take.
         floor: size that is rounding.
         max_steps: most updates; 0 does nothing and fails.
@@ -85,7 +85,8 @@ def iterate(
         first = steps == 0
         theta = jnp.where(first, 0.0, now / last)
         measured = theta / jnp.where(theta < 1, 1 - theta, 1.0)
-        eta = jnp.where(first, eta, jnp.where(theta < 1, jnp.maximum(measured, MEMORY * eta), 1.0))
+        remembered = jnp.where(jnp.isinf(eta), 0.0, MEMORY * eta)
+        eta = jnp.where(first, eta, jnp.where(theta < 1, jnp.maximum(measured, remembered), 1.0))
         converged = jnp.isfinite(now) & ((eta * now <= kappa) | (now <= floor))
         left = (max_steps - 1 - steps).astype(rate.dtype)
         hopeless = (steps >= 2) & (now * theta**left * eta > kappa)
