@@ -65,12 +65,12 @@ print(f"standard error of a position: {radii.min():.3f} to {radii.max():.3f} amo
 figure, axes = report.new_figure(1, 4, size=(3.6, 3.6))
 for ax, poses, title in ((axes[0, 0], plane.y0, "odometry"), (axes[0, 1], walk.value, "least squares")):
     ax.plot(poses[:, 0], poses[:, 1], color=report.PALETTE[0], linewidth=0.9)
-    ax.set_aspect("equal")
+    ax.set_aspect("equal", adjustable="datalim")
     ax.set_title(title, fontsize=10)
 for ax, poses, title in ((axes[0, 2], space.y0, "odometry"), (axes[0, 3], orbit.value, "least squares")):
     position = np.asarray(poses["position"])
     ax.plot(position[:, 0] + 0.3 * position[:, 1], position[:, 2], color=report.PALETTE[3], linewidth=0.9)
-    ax.set_aspect("equal")
+    ax.set_aspect("equal", adjustable="datalim")
     ax.set_title(f"in space: {title}", fontsize=10)
 print(f"wrote {report.save_figure(figure, options.out / '10_pose_graph.png')}")
 
