@@ -49,7 +49,7 @@ def block_triangular(n):
     """Strong components of one to six unknowns with entries above them, shuffled."""
     rng = np.random.default_rng(2)
     matrix = sp.triu(sp.random(n, n, 3.0 / n, random_state=rng))
-    matrix = matrix + sp.block_diag([rng.standard_normal((k, k)) for k in [1, 6, 2, 1, 5] * (n // 15)])
+    matrix = matrix + sp.block_diag([sp.coo_matrix(rng.standard_normal((k, k))) for k in [1, 6, 2, 1, 5] * (n // 15)])
     shuffle = rng.permutation(n)
     return (matrix + 5 * sp.eye(n)).tocsr()[shuffle][:, shuffle]
 

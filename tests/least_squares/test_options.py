@@ -61,7 +61,7 @@ def test_covariances_weigh_as_their_factors_do():
     x = jnp.linspace(0.0, 1.0, 6)
     data = jnp.asarray(rng.standard_normal(6))
     blocks = [np.tril(rng.standard_normal((2, 2))) + 2 * np.eye(2) for _ in range(3)]
-    factor = scipy.sparse.block_diag(blocks, format="csr")
+    factor = scipy.sparse.block_diag([scipy.sparse.coo_matrix(block) for block in blocks], format="csr")
     covariance = (factor @ factor.T).toarray()
 
     def line(y, data):
