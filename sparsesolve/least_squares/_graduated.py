@@ -114,7 +114,7 @@ def graduated_non_convexity(
         >>> data = (2.0 * x + 1.0).at[4:8].set(40.0)
         >>> line = lambda y, data: y[0] * x + y[1] - data
         >>> sol = ss.graduated_non_convexity(line, None, jnp.zeros(2), data, scale=0.5)
-        >>> jnp.round(sol.value, 6).tolist(), int(sol.stats["weights"].sum())
+        >>> [round(float(v), 6) for v in sol.value], int(sol.stats["weights"].sum())
         ([2.0, 1.0], 6)
     """
     _check(scale, loss, block, options)

@@ -37,7 +37,7 @@ class SE2(AbstractGroup):
         >>> import jax.numpy as jnp
         >>> import sparsesolve as ss
         >>> pose = jnp.array([1.0, 2.0, jnp.pi / 2])
-        >>> jnp.round(ss.SE2().act(pose, jnp.array([3.0, 0.0])), 6).tolist()
+        >>> [round(float(v), 6) for v in ss.SE2().act(pose, jnp.array([3.0, 0.0]))]
         [1.0, 5.0]
     """
 

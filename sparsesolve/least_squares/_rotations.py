@@ -71,7 +71,7 @@ class SO3(AbstractGroup):
         >>> import sparsesolve as ss
         >>> group = ss.SO3()
         >>> a = group.exp(jnp.array([0.1, 0.2, -0.3]))
-        >>> jnp.round(group.log(group.compose(a, a)), 6).tolist()
+        >>> [round(float(v), 6) for v in group.log(group.compose(a, a))]
         [0.2, 0.4, -0.6]
     """
 
