@@ -39,9 +39,9 @@ class RightHandSide(eqx.Module):
         """The slope dy/dt (or M dy/dt) at time `t`."""
         return self.structure.join(self.pure(self.structure.split(x), (t, *self.data), self.captured))
 
-    def time_derivative(self, t: Array, x: Float[Array, " n"]) -> Float[Array, " n"]:
-        """df/dt, by one JVP."""
-        return jax.jvp(lambda s: self(s, x), (t,), (jnp.ones_like(t),))[1]
+    def with_time_derivative(self, t: Array, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """`(f, df/dt)`, by one JVP."""
+        return jax.jvp(lambda s: self(s, x), (t,), (jnp.ones_like(t),))
 
     def product(self, t: Array, x: Float[Array, " n"], v: Float[Array, " n"]) -> Float[Array, " n"]:
         """df/dy v, by one JVP."""

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import diffrax as dfx
 import equinox as eqx
 import equinox.internal as eqxi
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import lineax as lx
@@ -159,7 +158,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         self, system: StiffSystem, t: Array, x: Array, state: RosenbrockState, made_jump: Any
     ) -> tuple[Array, Array, Array]:
         """f and f_t at the start, and whether f had to be evaluated."""
-        slope, slope_rate = jax.jvp(lambda s: system.rhs(s, x), (t,), (jnp.ones_like(t),))
+        slope, slope_rate = system.rhs.with_time_derivative(t, x)
         if not self.tableau.ends_with_slope:
             return slope, slope_rate, jnp.asarray(True)
         # The time derivative evaluates f anyway where it depends on time; where it does not, that is dead code.

@@ -103,7 +103,7 @@ def test_a_second_trace_finds_the_plan():
 def test_time_derivative_and_backward_time():
     terms = dfx.ODETerm(lambda t, y, a: t**2 * y)
     system = prepare_system(terms, 0.0, y7(), None)
-    np.testing.assert_allclose(system.rhs.time_derivative(jnp.asarray(3.0), y7()), 6 * y7())
+    np.testing.assert_allclose(system.rhs.with_time_derivative(jnp.asarray(3.0), y7())[1], 6 * y7())
 
 
 def test_terms_that_are_not_time_are_refused():

@@ -20,6 +20,7 @@
 #include <cstring>
 #include <utility>
 
+#include "binding.h"
 #include "buffers.h"
 #include "extend_add.h"
 #include "pages.h"
@@ -57,17 +58,7 @@ inline FactorTables factor_tables(const ffi::AnyBuffer& fronts_buffer, const ffi
   return t;
 }
 
-inline auto bind_factor() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>();
-}
+inline auto bind_factor() { return operands<7>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()); }
 
 // What one worker needs for a subtree.
 template <class T>

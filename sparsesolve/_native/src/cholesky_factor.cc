@@ -10,6 +10,7 @@
 // Results: factors (..., F), pivots (..., n) int32 and below (..., n), both of length 0 without pivoting, scale (..., n),
 // found (..., 2) int32: negative pivots, perturbed pivots.
 
+#include "binding.h"
 #include "assembly.h"
 #include "ldlt_front.h"
 #include "scaling.h"
@@ -117,14 +118,7 @@ ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuff
 }  // namespace
 }  // namespace sparsesolve
 
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCholeskyFactor(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCholeskyFactor, sparsesolve::factor_call,
-                              sparsesolve::bind_factor()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<bool>("pivoting")
-                                  .Attr<bool>("hermitian"));
+SPARSESOLVE_HANDLER(SparsesolveCholeskyFactor, sparsesolve::factor_call,
+                    sparsesolve::results<5>(sparsesolve::bind_factor())
+                        .Attr<bool>("pivoting")
+                        .Attr<bool>("hermitian"));

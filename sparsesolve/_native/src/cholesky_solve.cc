@@ -9,6 +9,7 @@
 // parent, order (n) the unknown at each place (int32, not batched); factors (..., F), pivots (..., n), below (..., n), scale (..., n); rhs (..., n); pivots and below may have
 // length 0, for factors made without pivoting. Attribute: hermitian. Result: x (..., n).
 
+#include "binding.h"
 #include "sweep.h"
 #include "symmetric_front.h"
 
@@ -186,46 +187,13 @@ ffi::Error checked_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuf
 }  // namespace
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
+SPARSESOLVE_HANDLER(SparsesolveCholeskySolve, sparsesolve::solve_call,
+                    sparsesolve::results<1>(sparsesolve::operands<9>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("hermitian"));
 
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCholeskySolve(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCholeskySolve, sparsesolve::solve_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("hermitian"));
-
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCholeskyChecked(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCholeskyChecked, sparsesolve::checked_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("hermitian")
-                                  .Attr<bool>("transpose")
-                                  .Attr<int64_t>("refinements")
-                                  .Attr<int64_t>("steps"));
+SPARSESOLVE_HANDLER(SparsesolveCholeskyChecked, sparsesolve::checked_call,
+                    sparsesolve::results<3>(sparsesolve::operands<12>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("hermitian")
+                        .Attr<bool>("transpose")
+                        .Attr<int64_t>("refinements")
+                        .Attr<int64_t>("steps"));

@@ -7,6 +7,7 @@
 // Results: factors (..., F), pivots (..., n) int32, row_scale (..., n), col_scale (..., n).
 // Reference: I. S. Duff, J. K. Reid, SIAM J. Sci. Stat. Comput. 5 (1984) 633-641, doi:10.1137/0905045.
 
+#include "binding.h"
 #include "assembly.h"
 #include "front.h"
 #include "scaling.h"
@@ -78,11 +79,5 @@ ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuff
 }  // namespace
 }  // namespace sparsesolve
 
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveFactor(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveFactor, sparsesolve::factor_call,
-                              sparsesolve::bind_factor()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>());
+SPARSESOLVE_HANDLER(SparsesolveFactor, sparsesolve::factor_call,
+                    sparsesolve::results<4>(sparsesolve::bind_factor()));

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "binding.h"
 #include "csr.h"
 
 namespace sparsesolve {
@@ -104,16 +105,5 @@ ffi::Error gram_call(ffi::AnyBuffer a_start, ffi::AnyBuffer a_column, ffi::AnyBu
 
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
-
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveGram(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveGram, sparsesolve::gram_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>());
+SPARSESOLVE_HANDLER(SparsesolveGram, sparsesolve::gram_call,
+                    sparsesolve::results<1>(sparsesolve::operands<6>(xla::ffi::Ffi::Bind())));

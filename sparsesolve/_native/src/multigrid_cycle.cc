@@ -8,6 +8,7 @@
 // (..., n), lower (...), upper (...), b (..., n), x (..., n), not read when `from_zero`. Attributes: degree, from_zero,
 // residual. Results: x (..., n) and b - A x (..., n), the latter of length 0 unless `residual`.
 
+#include "binding.h"
 #include "csr.h"
 
 namespace sparsesolve {
@@ -114,34 +115,12 @@ ffi::Error sweep_call(ffi::AnyBuffer indptr, ffi::AnyBuffer indices, ffi::AnyBuf
 
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
+SPARSESOLVE_HANDLER(SparsesolveCsrProduct, sparsesolve::product_call,
+                    sparsesolve::results<1>(sparsesolve::operands<4>(xla::ffi::Ffi::Bind()))
+                        .Attr<bool>("transpose"));
 
-#define SPARSESOLVE_EXPORT extern "C" __attribute__((visibility("default")))
-
-SPARSESOLVE_EXPORT XLA_FFI_Error* SparsesolveCsrProduct(XLA_FFI_CallFrame*);
-SPARSESOLVE_EXPORT XLA_FFI_Error* SparsesolveChebyshevSweep(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCsrProduct, sparsesolve::product_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveChebyshevSweep, sparsesolve::sweep_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("degree")
-                                  .Attr<bool>("from_zero")
-                                  .Attr<bool>("residual"));
+SPARSESOLVE_HANDLER(SparsesolveChebyshevSweep, sparsesolve::sweep_call,
+                    sparsesolve::results<2>(sparsesolve::operands<8>(xla::ffi::Ffi::Bind()))
+                        .Attr<int64_t>("degree")
+                        .Attr<bool>("from_zero")
+                        .Attr<bool>("residual"));

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "binding.h"
 #include "csr.h"
 
 namespace sparsesolve {
@@ -102,29 +103,14 @@ ffi::Error galerkin_call(ffi::AnyBuffer a_start, ffi::AnyBuffer a_column, ffi::A
 
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
-
-#define SPARSESOLVE_EXPORT extern "C" __attribute__((visibility("default")))
-
-SPARSESOLVE_EXPORT XLA_FFI_Error* SparsesolveGalerkin(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveGalerkin, sparsesolve::galerkin_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>());
+SPARSESOLVE_HANDLER(SparsesolveGalerkin, sparsesolve::galerkin_call,
+                    sparsesolve::results<1>(sparsesolve::operands<9>(xla::ffi::Ffi::Bind())));
 
 // Aggregates of a symmetric graph without loops, `_aggregation.py` says how. Writes the aggregate of each node, -1 for
 // nodes without neighbours. Returns the number of aggregates, -1 for indices outside, -2 for memory.
-SPARSESOLVE_EXPORT int32_t sparsesolve_aggregate(int32_t n, const int32_t* indptr, const int32_t* indices,
-                                                 int32_t* label) try {
+extern "C" __attribute__((visibility("default"))) int32_t sparsesolve_aggregate(int32_t n, const int32_t* indptr,
+                                                                                const int32_t* indices,
+                                                                                int32_t* label) try {
   for (int32_t i = 0; i < n; i++) {
     if (indptr[i] < 0 || indptr[i + 1] < indptr[i] || indptr[i + 1] > indptr[n]) return -1;
     for (int32_t e = indptr[i]; e < indptr[i + 1]; e++) {

@@ -3,6 +3,7 @@
 // Vectors are (members, n, columns), results (members, m, columns), values (members, ...), members being 1 or that of
 // the result. All shapes and tables are checked against each other, tables as they are read.
 
+#include "binding.h"
 #include "buffers.h"
 #include "csr_rows.h"
 #include "diagonals.h"
@@ -262,22 +263,18 @@ using xla::ffi::AnyBuffer;
 using xla::ffi::Ffi;
 using xla::ffi::Span;
 
-#define SPARSESOLVE_HANDLER(name, function, binding)                                                \
-  extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* name(XLA_FFI_CallFrame*);        \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function, binding)
-
 SPARSESOLVE_HANDLER(SparsesolveDiagonals, sparsesolve::diagonals_call,
                     Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().RemainingArgs().Ret<AnyBuffer>().Attr<Span<const int64_t>>("offsets")
                         .Attr<bool>("transpose"));
 
 SPARSESOLVE_HANDLER(SparsesolveStencil, sparsesolve::stencil_call,
-                    Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
-                        .Ret<AnyBuffer>().Attr<Span<const int64_t>>("offsets").Attr<bool>("transpose"));
+                    sparsesolve::results<1>(sparsesolve::operands<5>(Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<Span<const int64_t>>("offsets").Attr<bool>("transpose"));
 
 SPARSESOLVE_HANDLER(SparsesolvePaddedRows, sparsesolve::padded_rows_call,
                     Ffi::Bind().Arg<AnyBuffer>().Arg<AnyBuffer>().RemainingArgs().Ret<AnyBuffer>()
                         .Attr<Span<const int64_t>>("widths").Attr<int64_t>("longest_by_columns"));
 
 SPARSESOLVE_HANDLER(SparsesolveCsrRows, sparsesolve::csr_rows_call,
-                    Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>().Arg<AnyBuffer>()
-                        .Ret<AnyBuffer>().Attr<bool>("transpose"));
+                    sparsesolve::results<1>(sparsesolve::operands<5>(Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose"));

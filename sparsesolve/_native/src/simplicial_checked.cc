@@ -8,6 +8,7 @@
 // data (..., nnz), rhs (..., n). Attributes: transpose, refinements, steps. Results: x (..., n), errors (...,), counts
 // (..., 3) as in `refine.h`.
 
+#include "binding.h"
 #include "lanes_refine.h"
 #include "simplicial_kernels.h"
 
@@ -238,56 +239,14 @@ ffi::Error once_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuffe
 }  // namespace
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
+SPARSESOLVE_HANDLER(SparsesolveSimplicialChecked, sparsesolve::checked_call,
+                    sparsesolve::results<3>(sparsesolve::operands<14>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose")
+                        .Attr<int64_t>("refinements")
+                        .Attr<int64_t>("steps"));
 
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialChecked(XLA_FFI_CallFrame*);
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialOnce(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialChecked, sparsesolve::checked_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose")
-                                  .Attr<int64_t>("refinements")
-                                  .Attr<int64_t>("steps"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialOnce, sparsesolve::once_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose")
-                                  .Attr<int64_t>("refinements")
-                                  .Attr<int64_t>("steps"));
+SPARSESOLVE_HANDLER(SparsesolveSimplicialOnce, sparsesolve::once_call,
+                    sparsesolve::results<3>(sparsesolve::operands<15>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose")
+                        .Attr<int64_t>("refinements")
+                        .Attr<int64_t>("steps"));

@@ -12,6 +12,7 @@
 // References: J. R. Gilbert, T. Peierls, SIAM J. Sci. Stat. Comput. 9 (1988) 862-874, doi:10.1137/0909058. T. A. Davis,
 // E. Palamadai Natarajan, Algorithm 907: KLU, ACM TOMS 37 (2010) 36, doi:10.1145/1824801.1824814.
 
+#include "binding.h"
 #include "column_update.h"
 #include "pages.h"
 #include "parallel.h"
@@ -355,23 +356,5 @@ ffi::Error factor_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuf
 }  // namespace
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
-
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialFactor(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialFactor, sparsesolve::factor_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>());
+SPARSESOLVE_HANDLER(SparsesolveSimplicialFactor, sparsesolve::factor_call,
+                    sparsesolve::results<2>(sparsesolve::operands<11>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>())));

@@ -9,6 +9,7 @@
 // Operands: columns, l_row, u_row, off_row, l_runs, blocks, row_order, col_order (`simplicial.h`); factors (..., F),
 // row_scale (..., n), rhs (..., n), batch dimensions as in `solve.cc`. Attribute: transpose. Result: x (..., n).
 
+#include "binding.h"
 #include "column_update.h"
 #include "parallel.h"
 #include "simplicial_kernels.h"
@@ -210,23 +211,6 @@ ffi::Error solve_call(ffi::ThreadPool pool, ffi::AnyBuffer columns, ffi::AnyBuff
 }  // namespace
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
-
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSimplicialSolve(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSimplicialSolve, sparsesolve::solve_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose"));
+SPARSESOLVE_HANDLER(SparsesolveSimplicialSolve, sparsesolve::solve_call,
+                    sparsesolve::results<1>(sparsesolve::operands<11>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose"));

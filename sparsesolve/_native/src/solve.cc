@@ -8,6 +8,7 @@
 // column at each place (int32, not batched); factors (..., F), pivots (..., n), row_scale (..., n), col_scale (..., n);
 // rhs (..., n). Attribute: transpose. Result: x (..., n).
 
+#include "binding.h"
 #include "front.h"
 #include "panel.h"
 #include "sweep.h"
@@ -143,47 +144,12 @@ ffi::Error checked_call(ffi::ThreadPool pool, ffi::AnyBuffer fronts, ffi::AnyBuf
 }  // namespace
 }  // namespace sparsesolve
 
-using xla::ffi::AnyBuffer;
+SPARSESOLVE_HANDLER(SparsesolveSolve, sparsesolve::solve_call,
+                    sparsesolve::results<1>(sparsesolve::operands<10>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose"));
 
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveSolve(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveSolve, sparsesolve::solve_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose"));
-
-extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* SparsesolveCheckedSolve(XLA_FFI_CallFrame*);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SparsesolveCheckedSolve, sparsesolve::checked_call,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<bool>("transpose")
-                                  .Attr<int64_t>("refinements")
-                                  .Attr<int64_t>("steps"));
+SPARSESOLVE_HANDLER(SparsesolveCheckedSolve, sparsesolve::checked_call,
+                    sparsesolve::results<3>(sparsesolve::operands<13>(xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()))
+                        .Attr<bool>("transpose")
+                        .Attr<int64_t>("refinements")
+                        .Attr<int64_t>("steps"));
