@@ -15,10 +15,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve._cache import BoundedCache
-from sparsesolve.least_squares._covariance import covariance_or_infinite, undetermined
-from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares._least_squares import least_squares
-from sparsesolve.least_squares._results import RESULTS
+from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
+from sparsesolve.least_squares.iteration._results import RESULTS
+from sparsesolve.least_squares.statistics._covariance import covariance_or_infinite, undetermined
 from sparsesolve.linear._call_key import Same
 
 _residuals = BoundedCache("curve_fit residuals", maxsize=64)

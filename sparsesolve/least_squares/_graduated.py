@@ -29,7 +29,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve.least_squares._least_squares import least_squares
-from sparsesolve.least_squares._losses import Loss
+from sparsesolve.least_squares.objective._losses import Loss
 
 _FACTOR = 1.4
 _COUNTS = ("num_steps", "num_residuals", "num_jacobians", "num_factorizations", "num_linear_iterations")

@@ -13,16 +13,16 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
-from sparsesolve.least_squares._checks import checked_bounds, checked_unknowns
-from sparsesolve.least_squares._engine import AbstractLeastSquaresSolver
-from sparsesolve.least_squares._equality import constrain
-from sparsesolve.least_squares._fit import Fit
-from sparsesolve.least_squares._implicit import Hessian
-from sparsesolve.least_squares._levenberg_marquardt import LevenbergMarquardt
-from sparsesolve.least_squares._losses import as_loss
-from sparsesolve.least_squares._problem import LeastSquaresProblem, Request, find_problem
-from sparsesolve.least_squares._report import FitSolution
-from sparsesolve.least_squares._results import RESULTS
+from sparsesolve.least_squares.iteration._checks import checked_bounds, checked_unknowns
+from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
+from sparsesolve.least_squares.iteration._implicit import Hessian
+from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem, Request, find_problem
+from sparsesolve.least_squares.iteration._results import RESULTS
+from sparsesolve.least_squares.objective._equality import constrain
+from sparsesolve.least_squares.objective._losses import as_loss
+from sparsesolve.least_squares.solvers._levenberg_marquardt import LevenbergMarquardt
+from sparsesolve.least_squares.statistics._fit import Fit
+from sparsesolve.least_squares.statistics._report import FitSolution
 from sparsesolve.linear._resolution import resolved_rtol
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsesolve.least_squares._choose_linear import choose_damped_solver
-from sparsesolve.least_squares._eliminate import find_elimination
-from sparsesolve.least_squares._gram import GramPlan, _portable_tables
+from sparsesolve.least_squares.linear_step._choose_linear import choose_damped_solver
+from sparsesolve.least_squares.linear_step._eliminate import find_elimination
+from sparsesolve.least_squares.linear_step._gram import GramPlan, _portable_tables
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 from sparsesolve.precond._sums import sum_products

@@ -8,7 +8,7 @@ import scipy.optimize
 
 import sparsesolve as ss
 from sparsesolve.least_squares._graduated import Surrogate
-from sparsesolve.least_squares._losses import LOSSES
+from sparsesolve.least_squares.objective._losses import LOSSES
 
 X = jnp.linspace(0.0, 10.0, 40)
 _RNG = np.random.default_rng(0)

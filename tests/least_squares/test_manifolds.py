@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsesolve.least_squares._manifolds import ProductManifold
-from sparsesolve.least_squares._poses import SE2, SE3
-from sparsesolve.least_squares._rotations import SO2, SO3
+from sparsesolve.least_squares.manifolds._manifolds import ProductManifold
+from sparsesolve.least_squares.manifolds._poses import SE2, SE3
+from sparsesolve.least_squares.manifolds._rotations import SO2, SO3
 
 GROUPS = [SO2(), SO3(), SE2(), SE3()]
 DIRECTION = np.array([0.48, -0.6, 0.64])

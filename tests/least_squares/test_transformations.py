@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsesolve.least_squares import LevenbergMarquardt, Loss, least_squares
-from sparsesolve.least_squares._problem import call_cache, problem_cache
+from sparsesolve.least_squares.iteration._problem import call_cache, problem_cache
 
 X = jnp.linspace(0.0, 2.0, 15)
 DATA = 2.0 * jnp.exp(-1.3 * X) + 0.1 * jnp.sin(9.0 * X)

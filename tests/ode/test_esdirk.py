@@ -8,7 +8,7 @@ import optimistix as optx
 import pytest
 
 from sparsesolve.ode import TRBDF2, KenCarp47, Kvaerno5
-from sparsesolve.ode._tableau import EsdirkTableau
+from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from tests.ode.problems import (
     EXACT_STAGES,
     ROBERTSON_40,

@@ -10,7 +10,7 @@ import pytest
 
 from sparsesolve import gallery
 from sparsesolve.ode import BDF, RadauIIA5, StiffController
-from sparsesolve.ode._radau_stages import COMPLEX, INVERSE, REAL, TRANSFORM, TRANSFORM_INVERSE
+from sparsesolve.ode.runge_kutta._radau_stages import COMPLEX, INVERSE, REAL, TRANSFORM, TRANSFORM_INVERSE
 
 
 def solve(f, solver, y0, t1, rtol, atol, *, saveat=None, args=None, controller=None, **kwargs):

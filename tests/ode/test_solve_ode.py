@@ -11,8 +11,8 @@ import pytest
 from sparsesolve import gallery
 from sparsesolve._tree import Structure
 from sparsesolve.ode import BDF, RadauIIA5, Rodas5P, solve_ode
-from sparsesolve.ode._ode_call import call_cache, problem_cache
-from sparsesolve.ode._ode_choice import choose_solver
+from sparsesolve.ode.solve._call import call_cache, problem_cache
+from sparsesolve.ode.solve._choice import choose_solver
 
 
 def relax(t, y, args):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsesolve.ode import StageNewton
-from sparsesolve.ode._stage_newton import _in_states
+from sparsesolve.ode.newton._stage_newton import _in_states
 from tests.ode.problems import (
     ROBERTSON_40,
     ROBERTSON_START,

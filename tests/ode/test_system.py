@@ -9,10 +9,10 @@ import pytest
 
 from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.matrix import SparseMatrix
-from sparsesolve.ode._kept import Kept, keep
-from sparsesolve.ode._real import RealStructure
-from sparsesolve.ode._system import prepare_system
-from sparsesolve.ode._weights import scaled_norm, tolerance_weights
+from sparsesolve.ode.newton._kept import Kept, keep
+from sparsesolve.ode.system._real import RealStructure
+from sparsesolve.ode.system._system import prepare_system
+from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
 
 
 def reaction(t, y, a):

@@ -26,6 +26,16 @@ LAYERS = [
     ("demonstration",),
     ("__main__",),
 ]
+# Likewise the folders inside a layer; files directly in the layer's folder may import any of them.
+ROOMS = {
+    "ode": [("system",), ("newton",), ("stepping",), ("multistep", "runge_kutta", "rosenbrock"), ("solve",)],
+    "least_squares": [
+        ("linear_step", "objective", "manifolds"),
+        ("descent",),
+        ("iteration",),
+        ("solvers", "statistics"),
+    ],
+}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -65,6 +75,22 @@ def test_imports_point_down(part):
         for line, target in imported_parts(path):
             down = LEVEL[target] < LEVEL[part]
             assert target == part or down, f"{path.relative_to(PACKAGE)}:{line} imports {target}, not below {part}"
+
+
+@pytest.mark.parametrize("part", ROOMS)
+def test_imports_point_down_inside_a_layer(part):
+    level = {room: level for level, rooms in enumerate(ROOMS[part]) for room in rooms}
+    folders = [folder for folder in (PACKAGE / part).iterdir() if (folder / "__init__.py").exists()]
+    assert {folder.name for folder in folders} == set(level)
+    for path in [path for folder in folders for path in folder.glob("*.py")]:
+        room = path.parent.name
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+            if names[:2] == ["sparsesolve", part]:
+                target = names[2]
+                assert target == room or level.get(target, len(level)) < level[room], (
+                    f"{path}:{node.lineno} imports {target}"
+                )
 
 
 def test_the_gallery_needs_nothing_of_the_package():

@@ -1,0 +1,124 @@
+"""Whether a trial step is taken, and whether it is the last.
+
+The decrease is predicted from the linear model of the step really taken,  -(J d)^T (r + J d / 2), and a trial is
+accepted when the actual decrease is at least a thousandth of that. The iteration has converged when a step, scaled up
+to what it would be without damping,
+
+    * is short:   |D d| <= rtol |D y|,  or
+    * promises nothing:  predicted decrease <= ftol * cost,
+
+or where both promise and outcome are rounding errors of the cost, the root of  sum_i (eps r_i (|J| |y|)_i)^2; such a
+step is still taken, for the gradient's sake. The defaults, rtol = eps^(2/3) and ftol = eps / 1000, ask for all digits
+that the dtype has: parameters within 1e-9 of their standard errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact
+
+from sparsesolve.least_squares.descent._descent import Proposal
+from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
+from sparsesolve.linear._resolution import resolution, resolved_rtol
+from sparsesolve.matrix import SparseMatrix
+
+_ACCEPTED = 1e-3
+_SHORT = 1e3  # a step that was damped more than this says nothing about convergence
+
+
+class Tolerances(NamedTuple):
+    """As the solvers' attributes of the same names."""
+
+    rtol: Any
+    atol: Any
+    ftol: Any
+
+
+class Judgement(NamedTuple):
+    """What became of a trial.
+
+    Attributes:
+        ratio: actual by predicted decrease, -1 for a trial that failed.
+        accepted: whether the step is taken.
+        converged: whether it is the last.
+        moved: whether it changes the unknowns at all.
+        size: `|D d| / |D y|`.
+    """
+
+    ratio: Float[Array, ""]
+    accepted: Bool[Array, ""]
+    converged: Bool[Array, ""]
+    moved: Bool[Array, ""]
+    size: Float[Array, ""]
+
+
+class Trial(NamedTuple):
+    """A proposal, the step that bounds left of it, and the residual there."""
+
+    proposal: Proposal
+    taken: Inexact[Array, " n"]
+    residual: Inexact[Array, " m"]
+
+
+def judge(
+    objective: Objective,
+    tolerances: Tolerances,
+    lin: Linearisation,
+    trial: Trial,
+    scale: Float[Array, " n"],
+    squares: Float[Array, " n"],
+    operands: Operands,
+) -> Judgement:
+    """Judges a trial at an iterate with magnitudes `scale` of the unknowns and squared damping scale `squares`."""
+    proposal, taken, _ = trial
+    promised = predicted = _promised(objective, lin, proposal.velocity)
+    if operands.bounds is not None:
+        predicted = _promised(objective, lin, taken)
+    decrease = _decrease(objective, lin, trial.residual, operands)
+    usable = jnp.isfinite(decrease) & (predicted > 0) & proposal.good
+    ratio = jnp.where(usable, decrease / jnp.where(usable, predicted, 1.0), -1.0)
+
+    undamped = proposal.good & (proposal.shortening <= _SHORT)
+    floor = _rounding_of_cost(objective, lin, scale)
+    noise = undamped & (promised <= floor) & (jnp.abs(decrease) <= floor)
+    length, reference = _length(squares, proposal.step), _length(squares, scale)
+    size = jnp.where(length == 0, 0.0, length / jnp.maximum(reference, jnp.finfo(scale.dtype).tiny))
+    small = undamped & _small(objective, tolerances, proposal, size, promised, lin.cost)
+    ended = small | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
+    moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
+    return Judgement(ratio, (ratio > _ACCEPTED) | noise, ended & jnp.isfinite(lin.cost), moved, size)
+
+
+def _small(
+    objective: Objective, tolerances: Tolerances, proposal: Proposal, size: Array, promised: Array, cost: Array
+) -> Bool[Array, ""]:
+    rtol = resolved_rtol(tolerances.rtol, objective.tangents)
+    ftol = 1e-3 * resolution(objective.residuals) if tolerances.ftol is None else tolerances.ftol
+    stretch = proposal.shortening
+    absolute = jnp.max(jnp.abs(proposal.step), initial=0.0) * stretch <= tolerances.atol
+    return (size * stretch <= rtol) | absolute | (promised * stretch <= ftol * cost)
+
+
+def _promised(objective: Objective, lin: Linearisation, step: Array) -> Float[Array, ""]:
+    """The decrease that the linear model predicts."""
+    image = SparseMatrix(lin.data, objective.pattern) @ step
+    return -jnp.sum(image * (lin.residual + 0.5 * image))
+
+
+def _decrease(objective: Objective, lin: Linearisation, residual: Array, operands: Operands) -> Float[Array, ""]:
+    """The decrease of the cost; for plain squares without cancellation."""
+    if objective.losses is not None:
+        return lin.cost - objective.cost(residual, operands)
+    return 0.5 * jnp.sum((lin.residual - residual) * (lin.residual + residual))
+
+
+def _rounding_of_cost(objective: Objective, lin: Linearisation, scale: Array) -> Float[Array, ""]:
+    terms = SparseMatrix(jnp.abs(lin.data), objective.pattern) @ scale
+    spread = jnp.sqrt(jnp.sum((lin.residual * terms) ** 2))
+    return resolution(objective.residuals) * (8 * lin.cost + 4 * spread)
+
+
+def _length(squares: Array, v: Array) -> Float[Array, ""]:
+    return jnp.sqrt(jnp.sum(squares * v**2))

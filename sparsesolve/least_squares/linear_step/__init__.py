@@ -1,0 +1,1 @@
+"""The damped linear least-squares step: dense, normal equations, Schur complement, conjugate gradients."""

@@ -1,0 +1,1 @@
+"""Parameters on manifolds: rotations and rigid motions."""

@@ -1,0 +1,1 @@
+"""What is minimised: residuals whitened, made robust by a loss, and constrained."""

@@ -1,0 +1,1 @@
+"""The solvers a user names."""

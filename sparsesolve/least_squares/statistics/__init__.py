@@ -1,0 +1,1 @@
+"""What is known of the fitted parameters: covariance, standard errors, the report."""

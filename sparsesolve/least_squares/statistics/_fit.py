@@ -1,0 +1,72 @@
+"""What a solution of `least_squares` remembers of its problem, for covariances and reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from sparsesolve._tree import Structure
+from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem
+from sparsesolve.least_squares.objective._objective import Linearisation, Operands
+from sparsesolve.matrix import SparseMatrix
+
+
+class Fit(eqx.Module):
+    """The problem of a solution, `sol.state`.
+
+    Attributes:
+        value: the fitted parameters.
+        operands: everything traced besides them.
+        problem: static parts.
+    """
+
+    value: PyTree[Array]
+    operands: Operands
+    problem: LeastSquaresProblem = eqx.field(static=True)
+
+    @property
+    def tangents(self) -> Structure:
+        """Structure of a step: of the parameters, or of tangent vectors where there is a retraction."""
+        return self.problem.objective.tangents
+
+    @property
+    def num_residuals(self) -> int:
+        """Length of the flat residual."""
+        return self.problem.objective.residuals.size
+
+    def residual(self) -> Float[Array, " m"]:
+        """The flat residual at the solution, weighted, without loss."""
+        return self.problem.objective.residual(self.value, self.operands)
+
+    def linearise(self) -> Linearisation:
+        """Cost, residual and Jacobian at the solution, corrected for losses; of all parameters, bounds or not."""
+        return self.problem.objective.linearise(self.value, self.operands._replace(bounds=None), None)
+
+    def jacobian(self) -> SparseMatrix:
+        """The Jacobian at the solution, corrected for losses."""
+        return SparseMatrix(self.linearise().data, self.problem.objective.pattern)
+
+    def positions(self) -> PyTree[np.ndarray]:
+        """Where each entry of a step is in flat vectors: integers in the structure of a step."""
+        structure = self.tangents
+        parts = np.split(np.arange(structure.size), np.cumsum(structure.sizes)[:-1])
+        leaves = [part.reshape(shape) for part, shape in zip(parts, structure.shapes, strict=True)]
+        return structure.treedef.unflatten(leaves)
+
+
+def fit_of(sol: Any, caller: str) -> Fit:
+    """The `Fit` of a solution.
+
+    Raises:
+        TypeError: it is no solution of `least_squares`.
+    """
+    fit = getattr(sol, "state", None)
+    if not isinstance(fit, Fit):
+        raise TypeError(
+            f"{caller} got {type(sol).__name__}, which does not remember a problem; give it the solution that "
+            "least_squares returned."
+        )
+    return fit

@@ -1,0 +1,1 @@
+"""Backward differentiation formulas of variable order."""

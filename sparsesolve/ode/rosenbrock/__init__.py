@@ -1,0 +1,1 @@
+"""Rosenbrock and W-methods: one engine with its tableaus."""

@@ -1,0 +1,1 @@
+"""Implicit Runge-Kutta methods: one ESDIRK engine with its tableaus, and Radau IIA."""

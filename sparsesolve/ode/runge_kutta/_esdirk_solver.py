@@ -1,0 +1,133 @@
+"""`AbstractEsdirk`: ESDIRK methods as diffrax solvers; a method is a table."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import diffrax as dfx
+import equinox as eqx
+import equinox.internal as eqxi
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+from sparsesolve.ode.newton._kept import Kept, keep
+from sparsesolve.ode.newton._newton import Work, forget_jacobian, new_work
+from sparsesolve.ode.newton._stage_newton import StageNewton
+from sparsesolve.ode.runge_kutta._esdirk import Settings, Slopes, Split, esdirk_step
+from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
+from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
+from sparsesolve.ode.system._rhs import right_hand_side
+from sparsesolve.ode.system._stats import Counts, add_counts
+from sparsesolve.ode.system._system import prepare_system
+
+
+class EsdirkState(eqx.Module):
+    """Solver state.
+
+    Attributes:
+        slope: f at the end of the last step.
+        fresh: whether `slope` is still to be computed.
+        kept: `Work`, which rejected steps do not undo.
+    """
+
+    slope: Float[Array, " n"]
+    fresh: Any
+    kept: Kept
+
+    @property
+    def work(self) -> Work:
+        """Jacobian, factors and statistics."""
+        return self.kept.value
+
+    @property
+    def counts(self) -> Counts:
+        """Statistics, see `_stats.py`."""
+        return self.work.counts
+
+
+class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
+    """Base of the ESDIRK methods.
+
+    Attributes:
+        root_finder: tolerances of the stages (those of the step-size controller by default) and linear solver.
+        root_find_max_steps: most Newton updates of a stage.
+        sparsity: pattern of the Jacobian between components of the state; `None` to detect it.
+    """
+
+    root_finder: eqx.AbstractVar[StageNewton]
+    root_find_max_steps: eqx.AbstractVar[int]
+    sparsity: eqx.AbstractVar[Any]
+    tableau: eqx.AbstractClassVar[EsdirkTableau]
+    term_structure: ClassVar = dfx.AbstractTerm
+    interpolation_cls: ClassVar = PolynomialInterpolation
+
+    def order(self, terms: Any) -> int:
+        """Order of the method."""
+        del terms
+        return self.tableau.order
+
+    def error_order(self, terms: Any) -> int:
+        """Power of the step size in the error estimate."""
+        del terms
+        return self.tableau.error_order or self.tableau.order
+
+    def func(self, terms: Any, t0: Any, y0: PyTree, args: Any) -> PyTree:
+        """The vector field."""
+        return terms.vf(t0, y0, args)
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any) -> EsdirkState:
+        """Prepares plans; computes nothing but the constant parts of the Jacobian."""
+        del t1
+        split = self._split(terms, t0, y0, args)
+        x = split.system.structure.ravel(y0)
+        t = jnp.asarray(t0)
+        return EsdirkState(jnp.zeros_like(x), jnp.asarray(True), Kept(lax.stop_gradient(new_work(split.system, t, x))))
+
+    def step(
+        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: EsdirkState, made_jump: Any
+    ) -> tuple[PyTree, PyTree, dict[str, PyTree], EsdirkState, dfx.RESULTS]:
+        """One step."""
+        split = self._split(terms, t0, y0, args)
+        structure = split.system.structure
+        x, h = structure.ravel(y0), t1 - t0
+        work = forget_jacobian(solver_state.work, made_jump)
+        renew = jnp.asarray(True) if split.explicit is not None else solver_state.fresh | made_jump
+        slope = lax.cond(
+            eqxi.unvmap_any(renew),
+            lambda: jnp.where(renew, split.system.rhs(t0, x), solver_state.slope),
+            lambda: solver_state.slope,
+        )
+        work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=renew))
+        finder = self.root_finder
+        settings = Settings(finder.rtol, finder.atol, finder.norm, finder.kappa, self.root_find_max_steps)
+        slopes, error, ok, work = esdirk_step(self.tableau, split, settings, work, x, t0, h, slope)
+        end = jnp.where(ok, self._end(x, slopes), x)
+        new_state = EsdirkState(
+            slopes.implicit[-1] / h.astype(x.dtype), jnp.asarray(False), keep(solver_state.kept, work)
+        )
+        error = structure.unravel(jnp.where(ok, error, jnp.inf))
+        failed: Any = dfx.RESULTS.nonlinear_divergence
+        result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
+        return structure.unravel(end), error, self._dense(structure, y0, x, slopes), new_state, result
+
+    def _split(self, terms: Any, t: Any, y: PyTree, args: Any) -> Split:
+        explicit = None
+        finder = self.root_finder
+        if self.tableau.explicit is not None and isinstance(terms, dfx.MultiTerm):
+            first, terms = terms.terms
+            explicit = right_hand_side(first, t, y, args)
+        system = prepare_system(terms, t, y, args, sparsity=self.sparsity, linear_solver=finder.linear_solver)
+        return Split(system, explicit)
+
+    def _end(self, x: Array, slopes: Slopes) -> Array:
+        if slopes.explicit is None:
+            return slopes.last
+        return x + jnp.asarray(self.tableau.b, x.dtype) @ (slopes.implicit + slopes.explicit)
+
+    def _dense(self, structure: Any, y0: PyTree, x: Array, slopes: Slopes) -> dict[str, PyTree]:
+        total = slopes.implicit if slopes.explicit is None else slopes.implicit + slopes.explicit
+        powers = jnp.asarray(self.tableau.dense.T, x.dtype) @ total
+        leaves = [structure.unravel(row) for row in powers]
+        return {"y0": y0, "coefficients": jtu.tree_map(lambda *rows: jnp.stack(rows), *leaves)}

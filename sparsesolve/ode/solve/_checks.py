@@ -1,0 +1,162 @@
+"""What `solve_ode` refuses, and what it says: what was seen, why it cannot work, what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
+
+from sparsesolve._tree import Structure
+from sparsesolve.matrix import SparseMatrix
+from sparsesolve.ode.system._system import StiffSystem
+
+_LARGEST_DENSE = 400  # up to here the algebraic part of a singular system is looked at with dense matrices
+
+
+def checked_state(y0: Any) -> PyTree[Array]:
+    """The initial values as floating or complex arrays of fixed (not weak) dtype.
+
+    Raises:
+        TypeError: for leaves that are not numbers, or are integers.
+        ValueError: when there is nothing to solve for.
+    """
+    leaves, treedef = jtu.tree_flatten_with_path(y0)
+    if not leaves:
+        raise ValueError(f"solve_ode got y0={y0!r}, which holds no unknowns; give a pytree of arrays.")
+    out = []
+    for path, leaf in leaves:
+        where = f"y0{jtu.keystr(path)}"
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
+            raise TypeError(
+                f"solve_ode got {where} of type {type(leaf).__name__}, which is not a number or an array of numbers. "
+                "Keep in y0 only what is solved for and put everything else into args."
+            )
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"solve_ode got {where} of dtype {dtype}, which cannot hold a solution that changes continuously; "
+                f"write {where} as floats, e.g. jnp.asarray(y0, float)."
+            )
+        out.append(jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(dtype)))
+    return jtu.tree_unflatten(treedef, out)
+
+
+def check_times(t0: Any, t1: Any, saveat: Any) -> None:
+    """Refuses intervals that are empty or not finite, and times to save at outside of them. Concrete values only."""
+    if isinstance(t0, Tracer) or isinstance(t1, Tracer):
+        return
+    start, end = float(t0), float(t1)
+    if not (np.isfinite(start) and np.isfinite(end)):
+        raise ValueError(f"solve_ode got the interval from {start} to {end}; both ends must be finite numbers.")
+    if start == end:
+        raise ValueError(
+            f"solve_ode got t0 = t1 = {start:g}, an interval of length zero; the solution there is y0. Write t1 > t0 "
+            "(or t1 < t0 to integrate backward in time)."
+        )
+    for sub in jtu.tree_leaves(saveat.subs, is_leaf=lambda s: hasattr(s, "ts")):
+        ts = getattr(sub, "ts", None)
+        if ts is None or isinstance(ts, Tracer):
+            continue
+        outside = (np.asarray(ts) < min(start, end)) | (np.asarray(ts) > max(start, end))
+        if outside.any():
+            raise ValueError(
+                f"solve_ode got saveat.ts with {float(np.asarray(ts)[outside][0]):g}, outside of the interval from "
+                f"{start:g} to {end:g}; move t1 or leave it out."
+            )
+
+
+def check_tolerances(rtol: Any, atol: Any, structure: Structure) -> None:
+    """Refuses tolerances that are negative, not finite, all zero, or below the resolution of the state's dtype."""
+    real = [jnp.finfo(dtype) for dtype in structure.dtypes]
+    eps = max(float(info.eps) for info in real)
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        for leaf in jtu.tree_leaves(tolerance):
+            if isinstance(leaf, Tracer):
+                continue
+            values = np.asarray(leaf)
+            if not (np.isfinite(values).all() and (values >= 0).all()):
+                raise ValueError(f"solve_ode got {name}={leaf}; tolerances are finite and not negative.")
+            if name == "rtol" and 0 < values.min(initial=np.inf) < 10 * eps:
+                raise ValueError(
+                    f"solve_ode got rtol={float(values.min()):g}, but the state's dtype "
+                    f"({max(structure.dtypes, key=lambda d: float(jnp.finfo(d).eps))}) resolves only {eps:.1e}; write "
+                    f"rtol={100 * eps:.0e} or more, or a state of float64 (with jax.config.update('jax_enable_x64', "
+                    "True))."
+                )
+    leaves = [leaf for tree in (rtol, atol) for leaf in jtu.tree_leaves(tree)]
+    if not any(isinstance(leaf, Tracer) for leaf in leaves) and all(not np.any(np.asarray(leaf)) for leaf in leaves):
+        raise ValueError("solve_ode got rtol = atol = 0; write rtol=1e-6, say.")
+
+
+def check_slope(y: Structure, slope: Structure) -> None:
+    """Refuses right-hand sides whose result does not look like the state.
+
+    Raises:
+        ValueError: naming both structures.
+        TypeError: for slopes that are integers, or complex for a real state.
+    """
+    if (y.treedef, y.shapes) != (slope.treedef, slope.shapes):
+        raise ValueError(
+            "solve_ode got a right-hand side f(t, y, args) whose result has another structure than the state:\n"
+            f"  state:  {described(y)}\n  result: {described(slope)}\n"
+            "Return one slope for each component, in the same pytree with the same shapes."
+        )
+    for name, a, b in zip(y.names, y.dtypes, slope.dtypes, strict=True):
+        if jnp.issubdtype(b, jnp.complexfloating) and not jnp.issubdtype(a, jnp.complexfloating):
+            raise TypeError(
+                f"solve_ode got a real state y0{name} ({a}) with a complex slope ({b}); write y0{name} as a complex "
+                "array."
+            )
+
+
+def described(structure: Structure) -> str:
+    """A structure with dtypes and shapes in the place of its leaves."""
+    texts = [f"{dtype}{list(shape)}" for shape, dtype in zip(structure.shapes, structure.dtypes, strict=True)]
+    return str(jtu.tree_unflatten(structure.treedef, texts)).replace("'", "")
+
+
+def check_algebraic(system: StiffSystem, t0: Any, y0: Any, rtol: Any) -> None:
+    """Refuses starts that do not solve the algebraic equations of a singular constant mass matrix, and a higher index.
+
+    With `N` and `K` the left and right null spaces of `M`, the equations are `N^T f = 0`, and the index is 1 where
+    `N^T J K` is regular. Concrete values and up to a few hundred unknowns; larger systems show it by their steps.
+
+    Raises:
+        ValueError: naming the equation, or the rank.
+    """
+    if system.mass is None or not system.mass.is_constant or system.size > _LARGEST_DENSE:
+        return
+    left, values, right = np.linalg.svd(np.asarray(system.mass.matrix(None, None).todense()))
+    kernel = values <= 1e-12 * max(values[0], np.finfo(float).tiny)
+    if not kernel.any():
+        return
+    time, x = jnp.asarray(t0, jnp.result_type(float)), system.structure.ravel(y0)
+    slope = np.asarray(system.rhs(time, x))
+    jacobian = np.asarray(SparseMatrix(system.jacobian(time, x), system.plan.pattern).todense())
+    outside, inside = left[:, kernel], right[kernel].T
+    block = outside.T @ jacobian @ inside
+    size = np.linalg.svd(block, compute_uv=False)
+    if size[-1] <= 1e-13 * max(size[0], np.max(np.abs(outside.T @ jacobian), initial=0.0)):
+        raise ValueError(
+            f"solve_ode got a singular mass matrix of rank {int((~kernel).sum())} of {system.size} whose algebraic "
+            "equations do not determine the other unknowns (their Jacobian is singular): the index is above 1. "
+            "Differentiate the constraints until they do, or write solver=RadauIIA5(index=...) for index 2 or 3."
+        )
+    residual = outside.T @ slope
+    correction = np.linalg.solve(block, residual)
+    moved = np.abs(inside @ correction)
+    scale = np.abs(np.asarray(x)) + np.max(np.abs(np.asarray(x)), initial=0.0) + 1e-300
+    loose = max([float(np.max(np.asarray(leaf))) for leaf in jtu.tree_leaves(rtol)], default=0.0)
+    worst = int(np.argmax(moved / scale))
+    if moved[worst] > max(100 * loose, 1e-3) * scale[worst]:
+        raise ValueError(
+            f"solve_ode got a start that is not consistent: the equations without derivatives are off by "
+            f"{np.max(np.abs(residual)):.3g}, which would move y0{system.structure.locate(worst)} by "
+            f"about {moved[worst]:.3g}. Solve them first: y0, report = "
+            "sparsesolve.ode.consistent_start(f, t0, y0, args, mass=mass)."
+        )

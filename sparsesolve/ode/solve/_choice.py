@@ -1,0 +1,49 @@
+"""Which method `solve_ode` takes, and how wishes about mass and sparsity reach it. Host-side.
+
+| system | method |
+|---|---|
+| up to 100 components, no mass matrix or a constant one | `Rodas5P`: a fixed amount of work a step |
+| larger, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import diffrax as dfx
+
+from sparsesolve._tree import Structure
+from sparsesolve.ode.multistep._bdf import BDF
+from sparsesolve.ode.rosenbrock._rodas5p import Rodas5P
+from sparsesolve.ode.system._mass import as_matrix
+
+SMALL = 100
+
+
+def choose_solver(structure: Structure, mass: Any) -> dfx.AbstractAdaptiveSolver:
+    """The default method for a system."""
+    if callable(mass) or structure.size > SMALL:
+        return BDF()
+    return Rodas5P()
+
+
+def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.AbstractAdaptiveSolver:
+    """The solver with mass matrix and sparsity, where those were given.
+
+    Raises:
+        ValueError: for a mass matrix where the solver has no use for one.
+    """
+    names = {field.name for field in dataclasses.fields(solver)}
+    changes = {}
+    for name, value in (("mass", mass), ("sparsity", sparsity)):
+        if value is None:
+            continue
+        if name in names:
+            changes[name] = value if name == "sparsity" or callable(value) else as_matrix(value)
+        elif name == "mass":
+            raise ValueError(
+                f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give Rodas5P(), "
+                "BDF() or RadauIIA5(), or None for the solver."
+            )
+    return dataclasses.replace(solver, **changes) if changes else solver

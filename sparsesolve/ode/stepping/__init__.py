@@ -1,0 +1,1 @@
+"""What every method needs around its step: step-size control, starts, dense output."""
