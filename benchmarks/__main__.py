@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 from benchmarks._base import Benchmark
-from benchmarks._harness import run_case
+from benchmarks._harness import Pool, run_case
 from benchmarks._report import case_table, device, summary_table, write_json
 
 NAMES = (
@@ -43,16 +43,20 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.names or NAMES:
         benchmark = load(name)
         print(f"\n== {name}: {benchmark.title}", flush=True)
-        rows = []
+        rows, pool, path = [], Pool(benchmark), None
         for case in benchmark.cases(options.quick):
             if options.case in case.name:
                 print(f"\n{case.name}", flush=True)
-                rows += (found := run_case(benchmark, case))
+                rows += (found := run_case(benchmark, case, pool=pool))
                 print(case_table(found, benchmark.measured), flush=True)
+        pool.close()
         if len({row["case"] for row in rows}) > 3:
             print(f"\nall cases, {benchmark.measured}\n{summary_table(rows)}", flush=True)
         if not options.case:
-            print(f"\nwrote {write_json(name, benchmark.title, options.quick, rows)}")
+            path = write_json(name, benchmark.title, options.quick, rows)
+            print(f"\nwrote {path}")
+        if benchmark.finish is not None:
+            print(f"\n{benchmark.finish(rows, path)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,14 @@ class Case:
         name: as printed.
         parameters: keyword arguments of the peers' functions; JSON.
         peers: names of the peers, the first is the one that ratios refer to.
+        group: cases with the same one, if any, are run by the same processes, so that what a peer caches (compiled
+            code) is there for the next; a peer that was given up in a group is not asked again there.
     """
 
     name: str
     parameters: dict[str, Any]
     peers: tuple[str, ...]
+    group: str = ""
 
 
 @dataclasses.dataclass
@@ -39,6 +43,8 @@ class Trial:
         compile_seconds: compilation, not part of the timing.
         notes: counts worth printing: colours, steps, entries.
         parts: further timed calls, each a column of its own.
+        share: where `run` does only a part of the work, how many times that makes the whole; times are multiplied by
+            it, and the notes say so.
     """
 
     run: Callable[[], Any]
@@ -49,6 +55,7 @@ class Trial:
     compile_seconds: float | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: dict[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +71,9 @@ class Benchmark:
         measured: what `Trial.run` is, the name of its column.
         budget: about how many seconds a peer is timed in each case.
         cores: of the peers that may use more than one.
+        limit: seconds after which a peer that has not answered is given up.
+        finish: gets all rows and the path of their JSON (`None` if there is none); draws pictures and returns text to
+            print below the tables.
     """
 
     name: str
@@ -73,3 +83,5 @@ class Benchmark:
     measured: str = "time"
     budget: float = 20.0
     cores: dict[str, int] = dataclasses.field(default_factory=dict)
+    limit: float = 120.0
+    finish: Callable[[list[dict[str, Any]], pathlib.Path | None], str] | None = None

@@ -2,8 +2,9 @@
 
 Peers share one core, one at a time, and take turns call by call: whatever else the machine does falls on all of them
 alike. A peer is timed at most `ROUNDS` times and for about the benchmark's budget in seconds; where the first call
-takes half of that, it is the only one. One that does not answer within `LIMIT` seconds is given up. All processes are
-forked from one that has imported the packages and done nothing else, so a process costs milliseconds.
+takes half of that, it is the only one. One that does not answer within the benchmark's limit is given up. Cases of a
+group share their processes (a `Pool`). All processes are forked from one that has imported the packages and done
+nothing else, so a process costs milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from benchmarks._base import Benchmark, Case
 from benchmarks._worker import serve
 
 ROUNDS = 9
-LIMIT = 120.0
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 _ENVIRONMENT = {
@@ -41,25 +41,30 @@ _PRELOAD = ["benchmarks._worker", "jax", "jax.numpy", "numpy", "scipy.sparse.lin
 class Worker:
     """A peer's process."""
 
-    def __init__(self, benchmark: Benchmark, peer: str, case: Case):
+    def __init__(self, benchmark: Benchmark, peer: str):
+        self.limit, self.given_up = benchmark.limit, False
         self.connection, theirs = _context().Pipe()
-        arguments = (theirs, benchmark.name, peer, case.parameters, benchmark.cores.get(peer, 1))
+        arguments = (theirs, benchmark.name, peer, benchmark.cores.get(peer, 1))
         self.process = _context().Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """Sends a command and waits for its answer."""
+    def ask(self, command: str | dict[str, Any]) -> dict[str, Any]:
+        """Sends a command, or a case's parameters, and waits for the answer."""
+        if self.given_up:
+            return {"failed": "given up in an earlier case of these"}
         with contextlib.suppress(BrokenPipeError):
             self.connection.send(command)
         try:
-            if self.connection.poll(LIMIT):
+            if self.connection.poll(self.limit):
                 return self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
+            self.given_up = True
             return {"failed": f"the process ended with status {self.process.exitcode}"}
         self.process.kill()
-        return {"failed": f"no answer within {LIMIT:g} s, given up"}
+        self.given_up = True
+        return {"failed": f"no answer within {self.limit:g} s, given up"}
 
     def close(self) -> None:
         """Ends the process."""
@@ -68,21 +73,49 @@ class Worker:
         self.process.kill()
 
 
+class Pool:
+    """The processes of one group of cases at a time."""
+
+    def __init__(self, benchmark: Benchmark):
+        self.benchmark, self.group = benchmark, ""
+        self.workers: dict[str, Worker] = {}
+
+    def of(self, case: Case) -> dict[str, Worker]:
+        """A process for every peer of the case; those of another group are ended."""
+        if not case.group or case.group != self.group:
+            self.close()
+        self.group = case.group
+        for peer in case.peers:
+            if peer not in self.workers:
+                self.workers[peer] = Worker(self.benchmark, peer)
+        return {peer: self.workers[peer] for peer in case.peers}
+
+    def close(self) -> None:
+        """Ends them."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers = {}
+
+
 def run_case(
-    benchmark: Benchmark, case: Case, rounds: int = ROUNDS, budget: float | None = None
+    benchmark: Benchmark,
+    case: Case,
+    rounds: int = ROUNDS,
+    budget: float | None = None,
+    pool: Pool | None = None,
 ) -> list[dict[str, Any]]:
     """A row for every peer of the case; `seconds` only for those whose answer passed its check."""
     limit = benchmark.budget if budget is None else budget
-    workers = {peer: Worker(benchmark, peer, case) for peer in case.peers}
+    own = Pool(benchmark) if pool is None else pool
+    workers = own.of(case)
     samples: dict[str, list[dict[str, float]]] = {}
     try:
-        rows = {peer: {"case": case.name, "peer": peer, **worker.ask("prepare")} for peer, worker in workers.items()}
+        answers = {peer: worker.ask(case.parameters) for peer, worker in workers.items()}
+        rows = {peer: {"case": case.name, "peer": peer, **answer} for peer, answer in answers.items()}
         for peer, row in rows.items():
             first = row.pop("first", {})
             if row.get("correct"):
                 samples[peer] = [first] if sum(first.values()) > limit / 2 else []
-            else:
-                workers[peer].close()
         timed = {peer for peer, taken in samples.items() if not taken}
         for _ in range(rounds):
             for peer in sorted(timed, key=case.peers.index):
@@ -97,8 +130,8 @@ def run_case(
                 if spent + spent / len(samples[peer]) > limit:
                     timed.discard(peer)
     finally:
-        for worker in workers.values():
-            worker.close()
+        if pool is None or not case.group:
+            own.close()
     for peer, taken in samples.items():
         medians = {key: statistics.median(sample[key] for sample in taken) for key in taken[0]}
         rows[peer].update(seconds=medians.pop("run"), parts=medians, runs=len(taken))

@@ -6,6 +6,7 @@ none). SUNDIALS is called through scikit-sundae.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -24,34 +25,51 @@ from benchmarks._base import SkipError, Trial
 from sparsesolve import gallery
 
 
+@functools.cache
 def build(problem: str, size: int | None) -> gallery.OdeProblem:
     """A problem in time of the gallery."""
     make = getattr(gallery, problem)
     return make() if size is None else make(size)
 
 
-class Flat:
-    """Right-hand side and sparse Jacobian of a problem on NumPy vectors, compiled, and its tolerances."""
+class Compiled:
+    """A problem's right-hand side and sparse Jacobian on NumPy vectors, compiled once in a process."""
 
-    def __init__(self, problem: gallery.OdeProblem, rtol: float):
-        self.problem, self.rtol = problem, rtol
-        y0, self.unravel = ravel_pytree(problem.y0)
+    def __init__(self, problem: str, size: int | None):
+        self.problem = build(problem, size)
+        y0, self.unravel = ravel_pytree(self.problem.y0)
         self.y0 = np.asarray(y0)
-        scale = [np.broadcast_to(problem.scale, leaf.shape).ravel() for leaf in jax.tree.leaves(problem.y0)]
-        self.atol = np.concatenate(scale) * rtol
-        self.dense = y0.size <= 50
         start = time.perf_counter()
 
         def flat(y: Any, t: Any, args: Any) -> Any:
-            return ravel_pytree(problem.rhs(t, self.unravel(y), args))[0]
+            return ravel_pytree(self.problem.rhs(t, self.unravel(y), args))[0]
 
-        jac = ss.jacobian(flat, y0, 0.5, problem.args)
+        jac = ss.jacobian(flat, y0, 0.5, self.problem.args)
         self.pattern = jac.pattern
         self.setup_seconds = time.perf_counter() - start
         start = time.perf_counter()
-        self._rhs = jax.jit(flat).lower(y0, 0.5, problem.args).compile()
-        self._jac = jax.jit(lambda y, t, args: jac(y, t, args).data).lower(y0, 0.5, problem.args).compile()
+        operands = (y0, 0.5, self.problem.args)
+        self.rhs = jax.jit(flat).lower(*operands).compile()
+        self.jac = jax.jit(lambda y, t, args: jac(y, t, args).data).lower(*operands).compile()
         self.compile_seconds = time.perf_counter() - start
+
+
+_compiled = functools.cache(Compiled)
+
+
+class Flat:
+    """Right-hand side and sparse Jacobian of a problem on NumPy vectors, and its tolerances."""
+
+    def __init__(self, problem: str, size: int | None, rtol: float):
+        code = _compiled(problem, size)
+        self.problem, self.rtol = code.problem, rtol
+        self.args = self.problem.args
+        self.y0, self.unravel, self.pattern = code.y0, code.unravel, code.pattern
+        self.setup_seconds, self.compile_seconds = code.setup_seconds, code.compile_seconds
+        self._rhs, self._jac = code.rhs, code.jac
+        scale = [np.broadcast_to(self.problem.scale, leaf.shape).ravel() for leaf in jax.tree.leaves(self.problem.y0)]
+        self.atol = np.concatenate(scale) * rtol
+        self.dense = self.y0.size <= 50
         template = self.pattern.to_scipy().tocsr().copy()
         template.data = np.arange(1.0, self.pattern.nnz + 1)
         by_columns = template.tocsc()
@@ -59,11 +77,11 @@ class Flat:
 
     def rhs(self, t: float, y: np.ndarray) -> np.ndarray:
         """f(t, y)."""
-        return np.asarray(self._rhs(y, np.float64(t), self.problem.args))
+        return np.asarray(self._rhs(y, np.float64(t), self.args))
 
     def column_data(self, t: float, y: np.ndarray) -> np.ndarray:
         """Values of df/dy, column by column."""
-        return np.asarray(self._jac(y, np.float64(t), self.problem.args))[self._order]
+        return np.asarray(self._jac(y, np.float64(t), self.args))[self._order]
 
     def jacobian(self, t: float, y: np.ndarray) -> Any:
         """df/dy, dense for small systems."""
@@ -96,19 +114,18 @@ def scipy_method(method: str) -> Callable[..., Trial]:
     """A peer: `scipy.integrate.solve_ivp` with a Jacobian."""
 
     def prepare(problem: str, size: int | None, rtol: float) -> Trial:
-        f = Flat(build(problem, size), rtol)
+        f = Flat(problem, size, rtol)
         _no_mass(f, "scipy")
         notes: dict[str, Any] = {}
 
         def run() -> np.ndarray:
-            y, counts = f.y0, np.zeros(3, int)
+            y, counts = f.y0, np.zeros(4, int)
             for piece in f.pieces():
-                out = scipy.integrate.solve_ivp(
-                    f.rhs, piece, y, method=method, jac=f.jacobian, rtol=rtol, atol=f.atol, t_eval=piece[1:]
-                )
+                out = scipy.integrate.solve_ivp(f.rhs, piece, y, method=method, jac=f.jacobian, rtol=rtol, atol=f.atol)
                 y = out.y[:, -1]
-                counts += (out.nfev, out.njev, out.nlu)
-            notes.update(evaluations=int(counts[0]), jacobians=int(counts[1]), factorizations=int(counts[2]))
+                counts += (out.t.size - 1, out.nfev, out.njev, out.nlu)
+            names = ("steps", "evaluations", "jacobians", "factorizations")
+            notes.update(zip(names, map(int, counts), strict=True))
             return y
 
         return f.trial(run, notes)
@@ -122,7 +139,7 @@ def cvode(linear: str) -> Callable[..., Trial]:
     def prepare(problem: str, size: int | None, rtol: float) -> Trial:
         from sksundae.cvode import CVODE
 
-        f = Flat(build(problem, size), rtol)
+        f = Flat(problem, size, rtol)
         _no_mass(f, "CVODE")
         notes: dict[str, Any] = {}
         options: dict[str, Any] = {"linsolver": "gmres", "krylov_dim": 30}
@@ -160,7 +177,7 @@ def ida(problem: str, size: int | None, rtol: float) -> Trial:
     """A peer: IDA with a dense direct solver on `M y' = f`."""
     from sksundae.ida import IDA
 
-    f = Flat(build(problem, size), rtol)
+    f = Flat(problem, size, rtol)
     mass = np.eye(f.y0.size) if f.problem.mass is None else f.problem.mass
     notes: dict[str, Any] = {}
 
@@ -189,29 +206,11 @@ def stock_diffrax(problem: str, size: int | None, rtol: float) -> Trial:
         raise SkipError("diffrax has no mass matrices")
     if p.num_unknowns > 500:
         raise SkipError("dense Jacobians")
-    return diffrax_trial(p, rtol, dfx.Kvaerno5())
-
-
-def diffrax_trial(p: gallery.OdeProblem, rtol: float, solver: Any) -> Trial:
-    """`diffrax.diffeqsolve` with a solver and the usual controller, compiled."""
-    controller: Any = dfx.PIDController(rtol=rtol, atol=jnp.asarray(p.scale) * rtol)
-    if p.jump_ts:
-        controller = dfx.ClipStepSizeController(controller, jump_ts=jnp.asarray(p.jump_ts))
-
-    def solve(y0: Any, args: Any) -> Any:
-        sol = dfx.diffeqsolve(
-            dfx.ODETerm(p.rhs), solver, p.t0, p.t1, None, y0, args,
-            stepsize_controller=controller, max_steps=10**6, throw=False,
-        )  # fmt: skip
-        return jax.tree.map(lambda leaf: leaf[-1], sol.ys), sol.stats
-
-    start = time.perf_counter()
-    compiled = jax.jit(solve).lower(p.y0, p.args).compile()
-    seconds = time.perf_counter() - start
+    compiled, seconds = _stock(problem, size)
     notes: dict[str, Any] = {}
 
     def run() -> Any:
-        return jax.block_until_ready(compiled(p.y0, p.args))
+        return jax.block_until_ready(compiled(p.y0, p.args, jnp.asarray(rtol)))
 
     def check(result: Any) -> float:
         y, stats = result
@@ -220,6 +219,26 @@ def diffrax_trial(p: gallery.OdeProblem, rtol: float, solver: Any) -> Trial:
         return p.error(y)
 
     return Trial(run, check, 1e3 * rtol, "error at the end", None, seconds, notes)
+
+
+@functools.cache
+def _stock(problem: str, size: int | None) -> tuple[Callable[..., Any], float]:
+    """`diffrax.diffeqsolve` with its Kvaerno5 and the usual controller, compiled for every tolerance; and how long."""
+    p = build(problem, size)
+
+    def solve(y0: Any, args: Any, rtol: Any) -> Any:
+        controller: Any = dfx.PIDController(rtol=rtol, atol=jnp.asarray(p.scale) * rtol)
+        if p.jump_ts:
+            controller = dfx.ClipStepSizeController(controller, jump_ts=jnp.asarray(p.jump_ts))
+        sol = dfx.diffeqsolve(
+            dfx.ODETerm(p.rhs), dfx.Kvaerno5(), p.t0, p.t1, None, y0, args,
+            stepsize_controller=controller, max_steps=10**6, throw=False,
+        )  # fmt: skip
+        return jax.tree.map(lambda leaf: leaf[-1], sol.ys), sol.stats
+
+    start = time.perf_counter()
+    compiled = jax.jit(solve).lower(p.y0, p.args, jnp.asarray(1e-6)).compile()
+    return compiled, time.perf_counter() - start
 
 
 def _no_mass(f: Flat, name: str) -> None:

@@ -29,6 +29,7 @@ _PACKAGES = (
     "klujax",
     "cvxopt",
     "pyamg",
+    "scikit-sundae",
     "gtsam",
     "lmfit",
 )

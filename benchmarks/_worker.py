@@ -1,6 +1,7 @@
 """One peer in its own process: reads commands from a pipe and answers each with a dict.
 
-`prepare` builds the trial, warms it up and checks its answer, `time` runs it once more, a closed pipe ends the process.
+The parameters of a case build its trial, warm it up and check its answer; `time` runs it once more, a closed pipe ends
+the process.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ SHORT = 0.01
 """A call that takes less than this many seconds is repeated for about as long, and the mean counts."""
 
 
-def serve(connection: Any, benchmark: str, peer: str, parameters: dict[str, Any], cores: int) -> None:
-    """Serves one peer of one case."""
+def serve(connection: Any, benchmark: str, peer: str, cores: int) -> None:
+    """Serves one peer of one case, or of several one after the other."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -31,8 +32,8 @@ def serve(connection: Any, benchmark: str, peer: str, parameters: dict[str, Any]
         except EOFError:
             return
         try:
-            if command == "prepare":
-                trial, answer = _prepare(benchmark, peer, parameters)
+            if isinstance(command, dict):
+                trial, answer = _prepare(benchmark, peer, command)
             else:
                 assert trial is not None
                 answer = _timed(trial)[0]
@@ -82,7 +83,10 @@ def _prepare(benchmark: str, peer: str, parameters: dict[str, Any]) -> tuple[Tri
 def _timed(trial: Trial, short: float = SHORT) -> tuple[dict[str, float], Any]:
     """Seconds of `run` and of each part, and what `run` returned."""
     seconds, result = _seconds(trial.run, short)
-    return {"run": seconds, **{name: _seconds(call, short)[0] for name, call in trial.parts.items()}}, result
+    return {
+        "run": trial.share * seconds,
+        **{name: _seconds(call, short)[0] for name, call in trial.parts.items()},
+    }, result
 
 
 def _seconds(call: Callable[[], Any], short: float) -> tuple[float, Any]:

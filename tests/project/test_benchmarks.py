@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import (
     _direct_peers,
+    _ode_batches,
+    _ode_ours,
     _ode_peers,
     amg,
     batched,
@@ -15,13 +17,12 @@ from benchmarks import (
     direct,
     jacobian,
     newton,
-    ode,
     overhead,
     products,
 )
 from benchmarks.__main__ import NAMES, load, main
 from benchmarks._base import Case, SkipError
-from benchmarks._harness import run_case
+from benchmarks._harness import Pool, run_case
 from benchmarks._matrices import backward_error, matrix, right_hand_side
 from benchmarks._newton_peers import splu, splu_gradient
 from benchmarks._problems import build, missing_entries, reference_pattern
@@ -66,7 +67,7 @@ def test_newton_trials_reach_their_residual():
 
 
 def test_ode_trials_reach_their_tolerance():
-    for make in (ode.ours(None), _ode_peers.scipy_method("BDF")):
+    for make in (_ode_ours.ours(None), _ode_peers.scipy_method("BDF")):
         trial = make("hires", None, 1e-4)
         assert trial.check(trial.run()) < trial.tolerance
         assert trial.notes["factorizations"] > 20
@@ -87,6 +88,26 @@ def test_a_case_runs_in_processes_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks._report.RESULTS", tmp_path)
     record = json.loads(write_json("detection", "title", True, [row]).read_text())
     assert record["versions"]["jax"] and record["device"] and record["rows"][0]["case"] == "tiny"
+
+
+def test_cases_of_a_group_share_their_processes():
+    benchmark = load("detection")
+    pool = Pool(benchmark)
+    cases = [Case(f"tiny {n}", {"problem": "brusselator", "n": n}, ("sparsesolve",), "tiny") for n in (5, 6)]
+    (first,) = run_case(benchmark, cases[0], rounds=1, pool=pool)
+    process = pool.workers["sparsesolve"].process.pid
+    (second,) = run_case(benchmark, cases[1], rounds=1, pool=pool)
+    assert pool.workers["sparsesolve"].process.pid == process
+    assert [row["notes"]["nnz"] for row in (first, second)] == [12 * 25, 12 * 36]
+    pool.workers["sparsesolve"].given_up = True
+    assert "given up" in run_case(benchmark, cases[1], rounds=1, pool=pool)[0]["failed"]
+    pool.close()
+    assert not pool.workers
+
+
+def test_a_loop_over_a_part_counts_for_the_whole():
+    trial = _ode_batches.scipy_loop("rober", 20, 1e-4)
+    assert trial.share == 2 and trial.notes["systems"] == "10 of 20, times 2"
 
 
 def test_a_peer_that_fails_is_named_and_does_not_stop_the_others():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from benchmarks.ode_picture import curves
+from benchmarks._ode_summary import at_error, curves, equal_accuracy
 from sparsesolve import report
 from sparsesolve.coloring import color
 from sparsesolve.pattern import SparsityPattern
@@ -115,3 +115,15 @@ def test_benchmark_results_become_curves():
     rows += [{"case": "10 x rober, rtol 1e-06", "peer": "vmap", "error": 1e-6, "seconds": 1.0}]
     rows += [{"case": "hires, rtol 1e-06", "peer": "failed", "skipped": "why"}]
     assert curves(rows) == {"hires": {"ours": [(1e-4, 1.0), (1e-6, 1.0)], "theirs": [(1e-4, 1.0), (1e-6, 1.0)]}}
+
+
+def test_work_at_equal_accuracy_is_compared_where_both_have_been():
+    points = [(1e-6, 100.0), (1e-4, 10.0)]
+    assert at_error(points, 1e-5) == pytest.approx(10**1.5) and at_error(points, 1e-3) is None
+    rows = [
+        {"case": f"hires, rtol {e}", "peer": peer, "error": float(e), "seconds": 1.0, "notes": {"steps": steps}}
+        for e, steps in (("1e-04", 100), ("1e-06", 1000))
+        for peer, steps in (("BDF", steps // 10), ("diffrax Kvaerno5", steps))
+    ]
+    assert equal_accuracy(rows, "steps").splitlines()[-1].split() == ["hires", "10.0", "to", "10.0"]
+    assert equal_accuracy(rows[:1], "steps") == ""

@@ -1,0 +1,123 @@
+"""A thousand small stiff systems with other rates each: `solve_ensemble`, `vmap`, a loop over SciPy, diffrax."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.integrate
+
+import sparsesolve as ss
+from benchmarks._base import Case, Trial
+from benchmarks._ode_peers import Flat, build
+
+
+def ours(problem: str, lanes: int, rtol: float) -> Trial:
+    """`solve_ode` under `vmap`."""
+    p, rates, name = _many(problem, lanes)
+
+    def one(rate: Any) -> Any:
+        args = {**p.args, name: p.args[name] * rate}
+        sol = ss.solve_ode(p.rhs, p.t0, p.t1, p.y0, args, rtol=rtol, atol=p.scale * rtol, throw=False)
+        return sol.ys[0], sol.stats["num_steps"]
+
+    return _trial(jax.vmap(one), problem, lanes, rates, rtol)
+
+
+def stock(problem: str, lanes: int, rtol: float) -> Trial:
+    """diffrax as it comes, for fifty of the systems (its batch runs until the slowest of them ends)."""
+    p, rates, name = _many(problem, lanes)
+    some = min(50, lanes)
+
+    def one(rate: Any) -> Any:
+        controller = dfx.PIDController(rtol=rtol, atol=jnp.asarray(p.scale) * rtol)
+        args = {**p.args, name: p.args[name] * rate}
+        sol = dfx.diffeqsolve(
+            dfx.ODETerm(p.rhs), dfx.Kvaerno5(), p.t0, p.t1, None, p.y0, args,
+            throw=False, max_steps=10**6, stepsize_controller=controller,
+        )  # fmt: skip
+        return sol.ys[0], sol.stats["num_steps"]
+
+    return _trial(jax.vmap(one), problem, lanes, rates[:some], rtol)
+
+
+def _trial(solve: Callable[[Any], Any], problem: str, lanes: int, rates: Any, rtol: float) -> Trial:
+    start = time.perf_counter()
+    compiled = jax.jit(solve).lower(rates).compile()
+    seconds = time.perf_counter() - start
+    notes: dict[str, Any] = {}
+    share = lanes / rates.size
+    if share > 1:
+        notes["systems"] = f"{rates.size} of {lanes}, times {share:g}"
+
+    def run() -> Any:
+        return jax.block_until_ready(compiled(rates))
+
+    def check(result: Any) -> float:
+        notes["steps"] = f"{float(jnp.mean(result[1])):.0f}, most {int(jnp.max(result[1]))}"
+        return _first_lanes_error(problem, lanes, np.asarray(result[0][:2]))
+
+    return Trial(run, check, 1e3 * rtol, "error of two lanes", None, seconds, notes, share=share)
+
+
+def scipy_loop(problem: str, lanes: int, rtol: float) -> Trial:
+    """SciPy's BDF for ten of the systems one after the other, as often as it takes for all."""
+    p, rates, name = _many(problem, lanes)
+    f = Flat(problem, None, rtol)
+    some = min(10, lanes)
+
+    def solve(rate: float) -> np.ndarray:
+        f.args = {**p.args, name: p.args[name] * rate}
+        return scipy.integrate.solve_ivp(
+            f.rhs, (p.t0, p.t1), f.y0, method="BDF", jac=f.jacobian, rtol=rtol, atol=f.atol, t_eval=[p.t1]
+        ).y[:, -1]
+
+    def run() -> np.ndarray:
+        return np.stack([solve(float(rate)) for rate in rates[:some]])
+
+    def check(ends: np.ndarray) -> float:
+        return _first_lanes_error(problem, lanes, ends[:2])
+
+    notes = {"systems": f"{some} of {lanes}, times {lanes / some:g}"}
+    return Trial(
+        run, check, 1e3 * rtol, "error of two lanes", f.setup_seconds, f.compile_seconds, notes, share=lanes / some
+    )
+
+
+def _many(problem: str, lanes: int) -> tuple[Any, Any, str]:
+    p = build(problem, None)
+    rates = jnp.asarray(np.random.default_rng(0).uniform(0.5, 2.0, lanes))
+    return p, rates, "k1" if problem == "rober" else "k"
+
+
+def _first_lanes_error(problem: str, lanes: int, ends: np.ndarray) -> float:
+    """Of the first two systems, relative to a tight solution."""
+    p, rates, name = _many(problem, lanes)
+    worst = 0.0
+    for rate, end in zip(rates[:2], ends, strict=True):
+        args = {**p.args, name: p.args[name] * rate}
+        tight = ss.solve_ode(p.rhs, p.t0, p.t1, p.y0, args, rtol=1e-10, atol=p.scale * 1e-10)
+        exact = np.asarray(tight.ys[0])
+        worst = max(worst, float(np.max(np.abs(end - exact) / np.maximum(np.abs(exact), p.scale))))
+    return worst
+
+
+PEERS = {
+    "vmap": ours,
+    "scipy BDF in a loop": scipy_loop,
+    "diffrax Kvaerno5, vmap": stock,
+}
+
+
+def cases(quick: bool) -> list[Case]:
+    """ROBER and POLLU."""
+    lanes = 100 if quick else 1000
+    return [
+        Case(f"{lanes} x {name}, rtol 1e-06", {"problem": name, "lanes": lanes, "rtol": 1e-6}, tuple(PEERS))
+        for name in ("rober", "pollu")
+    ]
