@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
-from sparsesolve.least_squares.iteration._checks import checked_bounds, checked_unknowns
+from sparsesolve.least_squares.iteration._checks import checked_bounds
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares.iteration._implicit import Hessian
 from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem, Request, find_problem
@@ -24,6 +24,7 @@ from sparsesolve.least_squares.solvers._levenberg_marquardt import LevenbergMarq
 from sparsesolve.least_squares.statistics._fit import Fit
 from sparsesolve.least_squares.statistics._report import FitSolution
 from sparsesolve.linear._resolution import resolved_rtol
+from sparsesolve.linear._unknowns import checked_unknowns
 
 
 def least_squares(
@@ -101,7 +102,9 @@ def least_squares(
     solver = LevenbergMarquardt() if solver is None else solver
     _check_call(fn, solver, max_steps, hessian)
     _check_combination(bounds, retract, equality)
-    y0 = checked_unknowns(y0)
+    y0 = checked_unknowns(
+        "least_squares", y0, why_inexact="but steps change parameters by small real amounts", real=True
+    )
     structure = Structure.of(y0)
     resolved_rtol(solver.rtol, structure)
     limits = checked_bounds(bounds, y0, structure)

@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
-from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
-
-
-def checked_unknowns(y0: Any) -> PyTree[Array]:
-    """The initial guess as floating or complex arrays of fixed (not weak) dtype.
-
-    Raises:
-        TypeError: for leaves that are not numbers, or are integers.
-        ValueError: when there is nothing to solve for.
-    """
-    leaves, treedef = jtu.tree_flatten_with_path(y0)
-    if not leaves:
-        raise ValueError(f"root_find got y0={y0!r}, which holds no unknowns; give a pytree of arrays.")
-    return jtu.tree_unflatten(treedef, [_unknown(jtu.keystr(path), leaf) for path, leaf in leaves])
-
-
-def _unknown(name: str, leaf: Any) -> Array:
-    where = f"y0{name}"
-    if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
-        raise TypeError(
-            f"root_find got {where} of type {type(leaf).__name__}, which is not a number or an array of numbers. "
-            "Keep in y0 only what is solved for and put everything else into args."
-        )
-    dtype = jnp.result_type(leaf)
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise TypeError(
-            f"root_find got {where} of dtype {dtype}, but Newton's method changes unknowns by small amounts that "
-            f"integers cannot hold; write {where} as floats, e.g. jnp.asarray(y0, float)."
-        )
-    return jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(dtype))
 
 
 def check_residual(y: Structure, residual: Structure) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear._resolution import resolved_rtol
-from sparsesolve.nonlinear._checks import checked_unknowns
+from sparsesolve.linear._unknowns import checked_unknowns
 from sparsesolve.nonlinear._newton import Newton
 from sparsesolve.nonlinear._problem import NonlinearProblem, find_problem
 from sparsesolve.nonlinear._results import RESULTS
@@ -80,7 +80,7 @@ def root_find(
     """
     _check_call(fn, solver, max_steps)
     solver = Newton() if solver is None else solver
-    y0 = checked_unknowns(y0)
+    y0 = checked_unknowns("root_find", y0, why_inexact="but Newton's method changes unknowns by small amounts")
     structure = Structure.of(y0)
     resolved_rtol(solver.rtol, structure)
     options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history)}

@@ -20,7 +20,7 @@ def misfit(y, target):
         ((misfit, None, jnp.zeros(2, int), 1.0), {}, TypeError, "dtype int64"),
         ((misfit, None, jnp.zeros(2, complex), 1.0), {}, TypeError, "real and imaginary"),
         ((misfit, None, {"a": "text"}, 1.0), {}, TypeError, "of type str"),
-        ((misfit, None, {}, 1.0), {}, ValueError, "holds no parameters"),
+        ((misfit, None, {}, 1.0), {}, ValueError, "holds no unknowns"),
         ((misfit, None, jnp.zeros(2), 1j), {}, TypeError, "complex residual"),
         ((lambda y, a: jnp.round(y).astype(int), None, jnp.zeros(2)), {}, TypeError, "changes in jumps"),
         ((lambda y, a: y[:0], None, jnp.zeros(2)), {}, ValueError, "without residuals"),

@@ -15,36 +15,6 @@ from jaxtyping import Array, PyTree
 from sparsesolve._tree import Structure
 
 
-def checked_unknowns(y0: Any) -> PyTree[Array]:
-    """The initial guess as floating arrays of fixed (not weak) dtype.
-
-    Raises:
-        TypeError: for leaves that are not real numbers, or are integers.
-        ValueError: when there is nothing to fit.
-    """
-    leaves, treedef = jtu.tree_flatten_with_path(y0)
-    if not leaves:
-        raise ValueError(f"least_squares got y0={y0!r}, which holds no parameters; give a pytree of arrays.")
-    return jtu.tree_unflatten(treedef, [_unknown(jtu.keystr(path), leaf) for path, leaf in leaves])
-
-
-def _unknown(name: str, leaf: Any) -> Array:
-    where = f"y0{name}"
-    if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
-        raise TypeError(
-            f"least_squares got {where} of type {type(leaf).__name__}, which is not a number or an array of numbers. "
-            "Keep in y0 only what is fitted and put everything else into args."
-        )
-    dtype = jnp.result_type(leaf)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        what = "complex: fit its real and imaginary parts" if jnp.issubdtype(dtype, jnp.complexfloating) else "integers"
-        raise TypeError(
-            f"least_squares got {where} of dtype {dtype}, but steps change parameters by small real amounts; write "
-            f"{where} as floats, e.g. jnp.asarray(y0, float) (these are {what})."
-        )
-    return jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(dtype))
-
-
 def check_residual(residual: Structure, num_unknowns: int) -> None:
     """Refuses residuals that cannot be squared and summed; says once when they are fewer than the parameters.
 

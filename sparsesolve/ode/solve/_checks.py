@@ -4,46 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.system._system import StiffSystem
 
 _LARGEST_DENSE = 400  # up to here the algebraic part of a singular system is looked at with dense matrices
-
-
-def checked_state(y0: Any) -> PyTree[Array]:
-    """The initial values as floating or complex arrays of fixed (not weak) dtype.
-
-    Raises:
-        TypeError: for leaves that are not numbers, or are integers.
-        ValueError: when there is nothing to solve for.
-    """
-    leaves, treedef = jtu.tree_flatten_with_path(y0)
-    if not leaves:
-        raise ValueError(f"solve_ode got y0={y0!r}, which holds no unknowns; give a pytree of arrays.")
-    out = []
-    for path, leaf in leaves:
-        where = f"y0{jtu.keystr(path)}"
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
-            raise TypeError(
-                f"solve_ode got {where} of type {type(leaf).__name__}, which is not a number or an array of numbers. "
-                "Keep in y0 only what is solved for and put everything else into args."
-            )
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(
-                f"solve_ode got {where} of dtype {dtype}, which cannot hold a solution that changes continuously; "
-                f"write {where} as floats, e.g. jnp.asarray(y0, float)."
-            )
-        out.append(jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(dtype)))
-    return jtu.tree_unflatten(treedef, out)
 
 
 def check_times(t0: Any, t1: Any, saveat: Any) -> None:

@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear import AutoSparse
+from sparsesolve.linear._unknowns import checked_unknowns
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._radau import RadauIIA5
@@ -25,7 +26,6 @@ from sparsesolve.ode.solve._checks import (
     check_algebraic,
     check_times,
     check_tolerances,
-    checked_state,
 )
 from sparsesolve.ode.solve._choice import choose_solver, fitted
 from sparsesolve.ode.solve._failure import failure_sentence
@@ -113,7 +113,7 @@ def solve_ode(
         0.38
     """
     _check_callables(f, solver)
-    y0 = checked_state(y0)
+    y0 = checked_unknowns("solve_ode", y0, why_inexact="which cannot hold a solution that changes continuously")
     structure = Structure.of(y0)
     saveat = dfx.SaveAt(t1=True) if saveat is None else saveat
     check_times(t0, t1, saveat)
