@@ -7,6 +7,7 @@ solver choice happen by themselves. See the README for a first example and `pyth
 from sparsesolve import gallery as gallery
 from sparsesolve._cache import clear_caches as clear_caches
 from sparsesolve.coloring import check_coloring as check_coloring, color as color
+from sparsesolve.ensemble import solve_ensemble as solve_ensemble
 from sparsesolve.jacobian import hessian as hessian, jacobian as jacobian
 from sparsesolve.least_squares import (
     SE2 as SE2,
@@ -110,6 +111,7 @@ __all__ = [
     "least_squares",
     "register_sparsity_rule",
     "root_find",
+    "solve_ensemble",
     "solve_ode",
     "standard_errors",
 ]

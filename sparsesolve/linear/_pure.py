@@ -42,10 +42,13 @@ class PureFunction:
         self.key: Hashable = (jaxpr_key(self._jaxpr), consts_key, self._out_tree)
         self._hash = hash(self.key)
 
-    def __call__(self, y: Any, data: Any, captured: Any) -> Any:
+    def closed(self, captured: Any) -> tuple[Any, list[Any]]:
+        """The open jaxpr on the leaves of `(y, data)`, and the values of its constants."""
         values = iter(captured)
-        consts = [next(values) if flag else c for c, flag in zip(self._consts, self._captured, strict=True)]
-        flat = eval_jaxpr(self._jaxpr, consts, *jtu.tree_leaves((y, data)))
+        return self._jaxpr, [next(values) if flag else c for c, flag in zip(self._consts, self._captured, strict=True)]
+
+    def __call__(self, y: Any, data: Any, captured: Any) -> Any:
+        flat = eval_jaxpr(*self.closed(captured), *jtu.tree_leaves((y, data)))
         return jtu.tree_unflatten(self._out_tree, flat)
 
     def __hash__(self) -> int:

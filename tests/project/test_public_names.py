@@ -56,6 +56,7 @@ PUBLIC = [
     "least_squares",
     "register_sparsity_rule",
     "root_find",
+    "solve_ensemble",
     "solve_ode",
     "standard_errors",
 ]

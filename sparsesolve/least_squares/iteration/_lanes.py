@@ -1,10 +1,4 @@
-"""Loops that many problems share: under `vmap`, lanes that have ended make room for others.
-
-JAX batches a `while_loop` by running all lanes until the slowest ends. Here a batch is worked off in chunks of a fixed
-size: the first lanes that are still active are gathered, iterated until half of them have ended, and put back. So a
-step costs as many lanes as are active, up to a chunk, and the body is compiled once. Cost of a pass: a gather and a
-scatter of a chunk's carry, and a scan of the batch's predicates.
-"""
+"""Loops that many problems share: under `vmap`, lanes that have ended make room for others (see `_lanes.py` above)."""
 
 from __future__ import annotations
 
@@ -17,6 +11,8 @@ import jax.tree_util as jtu
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool
+
+from sparsesolve._lanes import keep_ended, loop_in_chunks
 
 _LEAST, _MOST = 32, 512  # lanes of a chunk
 
@@ -45,39 +41,9 @@ def loop_in_lanes(
 def _chunks(proceed: Any, advance: Any, size: int, axes: Any, consts: Any, carry: Any) -> Any:
     """All lanes to their end. `axes` says which of the constants are batched."""
     chunk = min(size, max(_LEAST, min(_MOST, -(-size // 8))))
-    going = jax.vmap(proceed)
-    step = jax.vmap(advance, in_axes=(axes, 0))
+    step = keep_ended(jax.vmap(advance, in_axes=(axes, 0)))
 
-    def advance_active(inputs: Any, lanes: Any, active: Array) -> Any:
-        new = step(inputs, lanes)
-        return jtu.tree_map(lambda a, b: jnp.where(_like(active, a), a, b), new, lanes)
+    def going(_: Any, lane: Any) -> Array:
+        return proceed(lane)
 
-    def one_pass(everything: Any) -> Any:
-        active = going(everything)
-        waiting = jnp.sum(active) > chunk
-        (index,) = jnp.nonzero(active, size=chunk, fill_value=size)
-        lanes = jtu.tree_map(lambda leaf: leaf.at[index].get(mode="clip"), everything)
-        inputs = jtu.tree_map(
-            lambda leaf, axis: leaf if axis is None else leaf.at[index].get(mode="clip"),
-            consts,
-            axes,
-            is_leaf=lambda x: x is None,
-        )
-        enough = jnp.where(waiting, chunk // 2, 0)
-
-        def unfinished(carry_: Any) -> Array:
-            return jnp.sum(carry_[1]) > enough
-
-        def body(carry_: Any) -> Any:
-            now, alive = carry_
-            now = advance_active(inputs, now, alive)
-            return now, alive & going(now)
-
-        lanes, _ = lax.while_loop(unfinished, body, (lanes, index < size))
-        return jtu.tree_map(lambda leaf, part: leaf.at[index].set(part, mode="drop"), everything, lanes)
-
-    return lax.while_loop(lambda everything: jnp.any(going(everything)), one_pass, carry)
-
-
-def _like(active: Array, leaf: Array) -> Array:
-    return active.reshape(active.shape + (1,) * (leaf.ndim - 1))
+    return loop_in_chunks(going, step, consts, axes, carry, (chunk,))
