@@ -4,6 +4,7 @@ from sparsesolve._native._calls import (
     SymmetricFactors as SymmetricFactors,
     factor as factor,
     factor_symmetric as factor_symmetric,
+    invert_symmetric as invert_symmetric,
     solve as solve,
     solve_symmetric as solve_symmetric,
 )
@@ -22,6 +23,7 @@ from sparsesolve._native._load import (
     STENCIL as STENCIL,
     available as available,
     checks_solves as checks_solves,
+    inverts_matrices as inverts_matrices,
     require as require,
     squares_matrices as squares_matrices,
     status as status,

@@ -21,6 +21,7 @@ SOURCES = (
     "solve.cc",
     "cholesky_factor.cc",
     "cholesky_solve.cc",
+    "cholesky_inverse.cc",
     "simplicial_factor.cc",
     "simplicial_solve.cc",
     "simplicial_checked.cc",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, Int, Real
 
 from sparsesolve._native._call import call
-from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_SOLVE, FACTOR, SOLVE
+from sparsesolve._native._load import CHOLESKY_FACTOR, CHOLESKY_INVERSE, CHOLESKY_SOLVE, FACTOR, SOLVE
 from sparsesolve._native._shared import shared
 
 
@@ -112,3 +112,11 @@ def solve_symmetric(
         hermitian=np.bool_(hermitian),
     )
     return x
+
+
+def invert_symmetric(tables: NativeTables, size: int, factors: SymmetricFactors) -> Inexact[Array, " size"]:
+    """Entries of the inverse of the scaled matrix on the pattern of its Cholesky factor, front after front."""
+    tables = shared(tables)
+    results = [((size,), factors.blocks.dtype)]
+    (inverse,) = call(CHOLESKY_INVERSE, results, tables.fronts, tables.parent_map, factors.blocks)
+    return inverse

@@ -28,6 +28,7 @@ DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
 PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
 GALERKIN, GRAM = "sparsesolve_galerkin", "sparsesolve_gram"
+CHOLESKY_INVERSE = "sparsesolve_cholesky_inverse"
 _CHECKED_HANDLERS = {
     CHECKED: "SparsesolveCheckedSolve",
     CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
@@ -56,6 +57,7 @@ class _Library(NamedTuple):
     problem: str
     checks: bool = False  # false: compiled from sources older than the checked solves
     squares: bool = False  # false: compiled from sources older than the Gram matrices
+    inverts: bool = False  # false: compiled from sources older than the selected inverse
 
 
 def available() -> bool:
@@ -103,12 +105,14 @@ def library() -> _Library:
         loaded.sparsesolve_set_threads(num_threads())
         checks = all(hasattr(loaded, handler) for handler in _CHECKED_HANDLERS.values())
         squares = hasattr(loaded, "SparsesolveGram")
+        inverts = hasattr(loaded, "SparsesolveCholeskyInverse")
         newer = (_CHECKED_HANDLERS if checks else {}) | ({GRAM: "SparsesolveGram"} if squares else {})
+        newer |= {CHOLESKY_INVERSE: "SparsesolveCholeskyInverse"} if inverts else {}
         for name, handler in (_HANDLERS | newer).items():
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, handler)), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
-    return _Library(path, "", checks, squares)
+    return _Library(path, "", checks, squares, inverts)
 
 
 def checks_solves() -> bool:
@@ -119,6 +123,11 @@ def checks_solves() -> bool:
 def squares_matrices() -> bool:
     """Whether the library has the kernel of Gram matrices, and kernels can be called."""
     return not _problem() and library().squares
+
+
+def inverts_matrices() -> bool:
+    """Whether the library has the kernel of selected inverses, and kernels can be called."""
+    return not _problem() and library().inverts
 
 
 def num_threads() -> int:

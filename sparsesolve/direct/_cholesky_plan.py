@@ -61,6 +61,7 @@ class CholeskyPlan(AbstractSymmetricPlan):
         tables, self.sizes = build_tables(fronts, plan, rows, cols, fronts.order, fronts.order)
         check_indices(pattern, self.sizes)
         self.buckets, self.order = plan.buckets, fronts.order
+        self.fronts, self.schedule = fronts, plan
         here = pattern.diagonal_positions
         diagonal = np.where(here < 0, pattern.nnz, here)
         lines = (pattern.rows, pattern.indices, diagonal.astype(np.int32), read.astype(np.int32))

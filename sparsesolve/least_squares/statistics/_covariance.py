@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +23,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve.least_squares.statistics._fit import Fit, fit_of
-from sparsesolve.least_squares.statistics._inverse_gram import (
-    Undetermined,
-    dense_inverse,
-    is_dense,
-    sparse_blocks,
-    sparse_columns,
-)
+from sparsesolve.least_squares.statistics._inverse_gram import Undetermined, dense_inverse, is_dense
+from sparsesolve.least_squares.statistics._sparse_inverse import SparseInverse
 from sparsesolve.matrix import SparseMatrix
 
 _MANY = 4000  # parameters beyond which their whole covariance is not formed
@@ -43,11 +38,13 @@ def covariance(
     blocks: bool = False,
     absolute_sigma: bool = False,
     pseudo_inverse: bool = False,
+    hold_bounds: bool = False,
 ) -> Float[Array, "*batch k k"]:
     """The covariance of fitted parameters, all of them or chosen ones.
 
-    Few parameters are treated by a dense factorization of the Jacobian. For many, chosen columns are solved for with a
-    sparse one; the whole matrix is never formed.
+    Few parameters are treated by a dense factorization of the Jacobian. For many the whole matrix is never formed:
+    blocks of parameters that meet in residuals come from the selected inverse of a sparse factorization, for twice its
+    operations however many there are, and other entries from solves.
 
     Args:
         sol: what `least_squares` returned.
@@ -57,7 +54,10 @@ def covariance(
         absolute_sigma: `sigma` holds the true standard deviations of the residuals; otherwise only their ratios matter
             and the residuals themselves say how large they are.
         pseudo_inverse: where the residuals do not determine all parameters, variances orthogonal to what they leave
-            open, as Ceres' null space option; up to 400 parameters.
+            open (in parameters scaled by the columns of the Jacobian), as Ceres' null space option; of more than 400
+            parameters up to seven directions may be open.
+        hold_bounds: parameters that the data press against a bound count as known: no variance, and a degree of freedom
+            more. By default all are treated alike, as by `scipy.optimize.curve_fit`.
 
     Returns:
         Shape `(k, k)` in the order of the flattened selection, `(n, n)` for all parameters; `(..., k, k)` of blocks.
@@ -69,7 +69,9 @@ def covariance(
             parameters and no `absolute_sigma`, or the matrix would be too large.
 
     References:
-        G. A. F. Seber, C. J. Wild, Nonlinear Regression, 1989, section 2.1, doi:10.1002/0471725315.
+        G. A. F. Seber, C. J. Wild, Nonlinear Regression, 1989, section 2.1, doi:10.1002/0471725315. A. M. Erisman,
+        W. F. Tinney, On computing certain elements of the inverse of a sparse matrix, Commun. ACM 18 (1975) 177-179,
+        doi:10.1145/360680.360704.
 
     Example:
         >>> import jax.numpy as jnp
@@ -81,27 +83,30 @@ def covariance(
     """
     fit = fit_of(sol, "covariance")
     _check_freedom(fit, absolute_sigma)
-    if pseudo_inverse and not is_dense(fit.problem.objective.pattern):
-        raise ValueError(
-            f"covariance got pseudo_inverse=True for {fit.tangents.size} parameters, which would need a dense "
-            "factorization; add residuals that hold the free directions, e.g. of the first pose."
-        )
     chosen, shape = _selection(fit, of, blocks)
-    values, lost = _compute(fit, _Static(chosen), blocks, absolute_sigma, pseudo_inverse)
-    if not pseudo_inverse:
+    values, lost = _compute(fit, _Static(chosen), _How(blocks, absolute_sigma, pseudo_inverse, hold_bounds))
+    if pseudo_inverse:
+        _refuse_more(lost, fit)
+        known = ~jnp.all(lost.which)
+        values = jnp.where(known, values, jnp.inf)
+    else:
         values = jnp.where(jnp.any(lost.which), jnp.inf, values)
         refuse_undetermined(fit, lost)
     return values.reshape(shape)
 
 
-def standard_errors(sol: optx.Solution, *, absolute_sigma: bool = False) -> PyTree[Array]:
+def standard_errors(
+    sol: optx.Solution, *, absolute_sigma: bool = False, pseudo_inverse: bool = False, hold_bounds: bool = False
+) -> PyTree[Array]:
     """Standard errors of the fitted parameters: square roots of the diagonal of their covariance.
 
-    For many parameters each costs a solve with the sparse factors.
+    For many parameters all of them take about as long as two sparse factorizations.
 
     Args:
         sol: what `least_squares` returned.
         absolute_sigma: as for `covariance`.
+        pseudo_inverse: as for `covariance`.
+        hold_bounds: as for `covariance`.
 
     Returns:
         A pytree in the structure of the parameters (on a manifold, of the tangent vector).
@@ -124,7 +129,8 @@ def standard_errors(sol: optx.Solution, *, absolute_sigma: bool = False) -> PyTr
     fit = fit_of(sol, "standard_errors")
     everything = jtu.tree_leaves(fit.positions())
     flat = np.concatenate([np.ravel(leaf) for leaf in everything])[:, None]
-    variances = covariance(sol, lambda _: flat, blocks=True, absolute_sigma=absolute_sigma)
+    how = {"absolute_sigma": absolute_sigma, "pseudo_inverse": pseudo_inverse, "hold_bounds": hold_bounds}
+    variances = covariance(sol, lambda _: flat, blocks=True, **how)
     return fit.tangents.unravel(jnp.sqrt(variances[:, 0, 0]))
 
 
@@ -132,7 +138,7 @@ def covariance_or_infinite(sol: optx.Solution, absolute_sigma: bool) -> tuple[Fl
     """The covariance of all parameters, infinite where it cannot be estimated, and what is not determined."""
     fit = fit_of(sol, "covariance")
     chosen, shape = _selection(fit, None, False)
-    values, lost = _compute(fit, _Static(chosen), False, absolute_sigma, False)
+    values, lost = _compute(fit, _Static(chosen), _How(False, absolute_sigma, False, False))
     good = ~jnp.any(lost.which) & jnp.all(jnp.isfinite(values))
     return jnp.where(good, values, jnp.inf).reshape(shape), lost
 
@@ -145,8 +151,8 @@ def refuse_undetermined(fit: Fit, lost: Undetermined) -> None:
     """
     if isinstance(lost.singular, Tracer) or not bool(jnp.any(lost.which)):
         return
-    dense = is_dense(fit.problem.objective.pattern)
-    orthogonal = ", or write pseudo_inverse=True for the variances orthogonal to these directions" if dense else ""
+    few = is_dense(fit.problem.objective.pattern) or not bool(jnp.all(lost.which))
+    orthogonal = ", or write pseudo_inverse=True for the variances orthogonal to these directions" if few else ""
     raise ValueError(
         "covariance found that the residuals do not determine all parameters at the solution: "
         f"{undetermined(fit, lost)}. Fix some of them, add a residual that prefers a value (a prior){orthogonal}."
@@ -164,10 +170,29 @@ def undetermined(fit: Fit, lost: Undetermined) -> str:
     return f"the Jacobian vanishes along {least}{count}, in which {names}{more} take part"
 
 
-def reduced_chi_squared(fit: Fit, cost: Any) -> Any:
+def _refuse_more(lost: Undetermined, fit: Fit) -> None:
+    """Raises where more directions are open than were looked for, and values are known."""
+    if isinstance(lost.singular, Tracer) or not bool(jnp.all(lost.which)):
+        return
+    raise ValueError(
+        f"covariance got pseudo_inverse=True, but {undetermined(fit, lost)}: for {fit.tangents.size} parameters fewer "
+        f"than {lost.singular.shape[0]} may be open. Add residuals that hold them, e.g. of the first pose."
+    )
+
+
+def _reduced_chi_squared(fit: Fit, cost: Array, held: Array) -> Array:
     """`chi^2 / (m - n)`, infinite without degrees of freedom."""
-    freedom = fit.num_residuals - fit.tangents.size
-    return 2 * cost / freedom if freedom > 0 else jnp.full_like(cost, jnp.inf)
+    freedom = fit.num_residuals - fit.tangents.size + jnp.sum(held)
+    return jnp.where(freedom > 0, 2 * cost / jnp.maximum(freedom, 1), jnp.inf)
+
+
+class _How(NamedTuple):
+    """Options of a covariance."""
+
+    blocks: bool
+    absolute: bool
+    pseudo: bool
+    hold: bool
 
 
 class _Static:
@@ -184,21 +209,20 @@ class _Static:
         return isinstance(other, _Static) and self._key == other._key
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _compute(fit: Fit, chosen: _Static, blocks: bool, absolute: bool, pseudo: bool) -> tuple[Array, Undetermined]:
-    lin = fit.linearise()
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _compute(fit: Fit, chosen: _Static, how: _How) -> tuple[Array, Undetermined]:
+    lin = fit.linearise(hold_bounds=how.hold)
     matrix = SparseMatrix(lin.data, fit.problem.objective.pattern)
-    columns = chosen.array
+    columns, held = chosen.array, ~lin.free
     if is_dense(matrix.pattern):
-        whole, lost = dense_inverse(matrix, pseudo)
-        rows = columns[:, :, None] if blocks else columns[:, None]
-        values = whole[rows, columns[:, None, :] if blocks else columns[None, :]]
-    elif blocks:
-        values, lost = sparse_blocks(matrix, columns)
+        whole, lost = dense_inverse(matrix, held, how.pseudo)
+        rows = columns[:, :, None] if how.blocks else columns[:, None]
+        values = whole[rows, columns[:, None, :] if how.blocks else columns[None, :]]
     else:
-        values, lost = sparse_columns(matrix, columns)
-        values = values[:, columns]
-    return values if absolute else values * reduced_chi_squared(fit, lin.cost), lost
+        inverse = SparseInverse(matrix, held, how.pseudo)
+        lost = inverse.lost
+        values = inverse.blocks(columns) if how.blocks else inverse.columns(columns)[:, columns]
+    return values if how.absolute else values * _reduced_chi_squared(fit, lin.cost, held), lost
 
 
 def _selection(fit: Fit, of: Any, blocks: bool) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -41,9 +41,11 @@ class Fit(eqx.Module):
         """The flat residual at the solution, weighted, without loss."""
         return self.problem.objective.residual(self.value, self.operands)
 
-    def linearise(self) -> Linearisation:
-        """Cost, residual and Jacobian at the solution, corrected for losses; of all parameters, bounds or not."""
-        return self.problem.objective.linearise(self.value, self.operands._replace(bounds=None), None)
+    def linearise(self, hold_bounds: bool = False) -> Linearisation:
+        """Cost, residual and Jacobian at the solution, corrected for losses; of all parameters, or of those that no
+        bound holds."""
+        operands = self.operands if hold_bounds else self.operands._replace(bounds=None)
+        return self.problem.objective.linearise(self.value, operands, None)
 
     def jacobian(self) -> SparseMatrix:
         """The Jacobian at the solution, corrected for losses."""
