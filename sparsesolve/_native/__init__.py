@@ -22,10 +22,7 @@ from sparsesolve._native._load import (
     PADDED_ROWS as PADDED_ROWS,
     STENCIL as STENCIL,
     available as available,
-    checks_solves as checks_solves,
-    inverts_matrices as inverts_matrices,
     require as require,
-    squares_matrices as squares_matrices,
     status as status,
 )
 from sparsesolve._native._multigrid_calls import (

@@ -29,12 +29,6 @@ PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
 GALERKIN, GRAM = "sparsesolve_galerkin", "sparsesolve_gram"
 CHOLESKY_INVERSE = "sparsesolve_cholesky_inverse"
-_CHECKED_HANDLERS = {
-    CHECKED: "SparsesolveCheckedSolve",
-    CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
-    SIMPLICIAL_CHECKED: "SparsesolveSimplicialChecked",
-    SIMPLICIAL_ONCE: "SparsesolveSimplicialOnce",
-}
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
@@ -49,15 +43,18 @@ _HANDLERS = {
     CSR_PRODUCT: "SparsesolveCsrProduct",
     CHEBYSHEV_SWEEP: "SparsesolveChebyshevSweep",
     GALERKIN: "SparsesolveGalerkin",
+    GRAM: "SparsesolveGram",
+    CHOLESKY_INVERSE: "SparsesolveCholeskyInverse",
+    CHECKED: "SparsesolveCheckedSolve",
+    CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
+    SIMPLICIAL_CHECKED: "SparsesolveSimplicialChecked",
+    SIMPLICIAL_ONCE: "SparsesolveSimplicialOnce",
 }
 
 
 class _Library(NamedTuple):
     path: pathlib.Path | None
     problem: str
-    checks: bool = False  # false: compiled from sources older than the checked solves
-    squares: bool = False  # false: compiled from sources older than the Gram matrices
-    inverts: bool = False  # false: compiled from sources older than the selected inverse
 
 
 def available() -> bool:
@@ -103,31 +100,14 @@ def library() -> _Library:
             return _Library(None, f"{path.name} was compiled for another processor; run python -m sparsesolve._native")
         loaded.sparsesolve_set_blas(*(ctypes.c_void_p(_blas(name)) for name in ("sgemm", "dgemm", "cgemm", "zgemm")))
         loaded.sparsesolve_set_threads(num_threads())
-        checks = all(hasattr(loaded, handler) for handler in _CHECKED_HANDLERS.values())
-        squares = hasattr(loaded, "SparsesolveGram")
-        inverts = hasattr(loaded, "SparsesolveCholeskyInverse")
-        newer = (_CHECKED_HANDLERS if checks else {}) | ({GRAM: "SparsesolveGram"} if squares else {})
-        newer |= {CHOLESKY_INVERSE: "SparsesolveCholeskyInverse"} if inverts else {}
-        for name, handler in (_HANDLERS | newer).items():
+        if missing := [handler for handler in _HANDLERS.values() if not hasattr(loaded, handler)]:
+            older = f"{path.name} was compiled from older sources, without {missing[0]}"
+            return _Library(None, f"{older}; run python -m sparsesolve._native")
+        for name, handler in _HANDLERS.items():
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, handler)), platform="cpu")
     except (_build.BuildError, OSError, AttributeError, RuntimeError, ValueError) as error:
         return _Library(None, " ".join(str(error).split()))
-    return _Library(path, "", checks, squares, inverts)
-
-
-def checks_solves() -> bool:
-    """Whether the library has kernels that refine and check what they solve."""
-    return library().checks
-
-
-def squares_matrices() -> bool:
-    """Whether the library has the kernel of Gram matrices, and kernels can be called."""
-    return not _problem() and library().squares
-
-
-def inverts_matrices() -> bool:
-    """Whether the library has the kernel of selected inverses, and kernels can be called."""
-    return not _problem() and library().inverts
+    return _Library(path, "")
 
 
 def num_threads() -> int:

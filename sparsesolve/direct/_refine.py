@@ -110,8 +110,6 @@ def _checked(
     plan: AbstractDirectPlan, factors: Any, data: Array, rhs: Array, transpose: bool, limits: _native.Limits
 ) -> tuple[Array, RefinedInfo] | None:
     """By compiled code, or `None`."""
-    if not _native.checks_solves():
-        return None
     found = plan.solve_checked(factors, data, rhs, transpose=transpose, limits=limits)
     if found is None:
         return None

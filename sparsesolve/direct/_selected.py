@@ -93,13 +93,13 @@ def selected_inverse(plan: AbstractDirectPlan) -> SelectedInverse:
     """For a plan, or one like it whose factors can be inverted, from a cache where possible."""
 
     def build() -> SelectedInverse:
-        if isinstance(plan, CholeskyPlan) or (isinstance(plan, NativeCholeskyPlan) and _native.inverts_matrices()):
+        if isinstance(plan, CholeskyPlan) or (isinstance(plan, NativeCholeskyPlan) and _native.available()):
             return SelectedInverse(plan)
         none = np.zeros(0, np.int64)
-        kind = NativeCholeskyPlan if _native.inverts_matrices() else CholeskyPlan
+        kind = NativeCholeskyPlan if _native.available() else CholeskyPlan
         return SelectedInverse(kind(plan.pattern, "positive", none))
 
-    return _inverses.get((plan, _native.inverts_matrices()), build)
+    return _inverses.get((plan, _native.available()), build)
 
 
 def _native_blocks(plan: NativeCholeskyPlan) -> Any:

@@ -12,7 +12,7 @@ from sparsesolve.direct._matching import structural_matching
 from sparsesolve.direct._simplicial import SimplicialPlan
 from tests.direct import problems
 
-pytestmark = pytest.mark.skipif(not _native.checks_solves(), reason=_native.status())
+pytestmark = pytest.mark.skipif(not _native.available(), reason=_native.status())
 
 N = 90
 KINDS = ("multifrontal", "simplicial", "symmetric")

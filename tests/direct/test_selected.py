@@ -15,9 +15,7 @@ from sparsesolve.pattern import SparsityPattern
 
 KINDS = [
     CholeskyPlan,
-    pytest.param(
-        NativeCholeskyPlan, marks=pytest.mark.skipif(not _native.inverts_matrices(), reason="no compiled kernel")
-    ),
+    pytest.param(NativeCholeskyPlan, marks=pytest.mark.skipif(not _native.available(), reason=_native.status())),
 ]
 
 

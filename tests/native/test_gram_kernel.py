@@ -8,7 +8,7 @@ import pytest
 from sparsesolve import _native
 from tests.native.test_kernels import EXTREMES, REFUSED
 
-pytestmark = pytest.mark.skipif(not _native.squares_matrices(), reason="the library has no kernel of Gram matrices")
+pytestmark = pytest.mark.skipif(not _native.available(), reason=_native.status())
 
 
 def arguments():

@@ -12,7 +12,7 @@ from sparsesolve.direct._native_cholesky import NativeCholeskyPlan
 from sparsesolve.pattern import SparsityPattern
 from tests.native.test_kernels import EXTREMES, REFUSED
 
-pytestmark = pytest.mark.skipif(not _native.inverts_matrices(), reason="the library has no kernel of selected inverses")
+pytestmark = pytest.mark.skipif(not _native.available(), reason=_native.status())
 
 
 def prepared():

@@ -126,7 +126,7 @@ def test_products_of_large_matrices(kind, set_threads):
     np.testing.assert_allclose(results[0][1], a @ v, atol=1e-12)
 
 
-@pytest.mark.skipif(not _native.checks_solves(), reason=_native.status())
+@pytest.mark.skipif(not _native.available(), reason=_native.status())
 def test_checked_solves_of_a_batch(set_threads):
     pattern, values = problems.split(problems.stencil(20, 20, convection=0.3))
     plans = [plan_direct(pattern, method=method) for method in ("simplicial", "multifrontal")]

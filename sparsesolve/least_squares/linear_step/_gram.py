@@ -37,24 +37,18 @@ class GramPlan:
     def __init__(self, pattern: SparsityPattern):
         self.pattern = gram_pattern(pattern)
         self._rows = pattern
-        self._kernel = "gram" if _native.squares_matrices() else "galerkin" if _native.available() else ""
-        both = (pattern.indptr, pattern.indices, self.pattern.indptr, self.pattern.indices)
-        if self._kernel == "gram":
-            self._tables: Any = both
-        elif self._kernel == "galerkin":  # W is the matrix in the middle
-            m = pattern.shape[0]
-            self._tables = (np.arange(m + 1, dtype=np.int32), np.arange(m, dtype=np.int32), *both)
+        self._native = _native.available()
+        if self._native:
+            self._tables: Any = (pattern.indptr, pattern.indices, self.pattern.indptr, self.pattern.indices)
         else:
             self._tables = _portable_tables(pattern, self.pattern)
 
     def values(self, data: Float[Array, " nnz"], weights: Float[Array, " m"] | None = None) -> Float[Array, " entries"]:
         """The CSR values of `J^T W J`, of `J^T J` without weights. Traced."""
         tables = jax.lax.optimization_barrier(self._tables)
-        if self._kernel:
+        if self._native:
             diagonal = jnp.ones((self._rows.shape[0],), data.dtype) if weights is None else weights
-            if self._kernel == "gram":
-                return _native.gram(tables, diagonal, data, self.pattern.nnz)
-            return _native.galerkin_product(tables, diagonal, data, data, self.pattern.nnz)
+            return _native.gram(tables, diagonal, data, self.pattern.nnz)
         weighted = data if weights is None else weights[self._rows.rows] * data
         return sum_products(tables, self.pattern.nnz, weighted, data)
 
