@@ -157,10 +157,6 @@ BAD = {
     ),
     "integers": (lambda: solve_ode(relax, 0.0, 1.0, jnp.arange(3)), "dtype int.*write y0 as floats"),
     "text": (lambda: solve_ode(relax, 0.0, 1.0, {"a": "b"}), r"y0\['a'\] of type str"),
-    "inconsistent": (
-        lambda: solve_ode(lambda t, y, a: y - 1, 0.0, 1.0, jnp.asarray([3.0, 2.0]), mass=np.diag([1.0, 0.0])),
-        r"not consistent.*y0\[1\]",
-    ),
     "index": (
         lambda: solve_ode(lambda t, y, a: jnp.stack([y[1], y[0]]), 0.0, 1.0, jnp.zeros(2), mass=np.diag([1.0, 0.0])),
         "the index is above 1",

@@ -12,6 +12,7 @@ import dataclasses
 from typing import Any
 
 import diffrax as dfx
+import jax
 
 from sparsesolve._tree import Structure
 from sparsesolve.ode.multistep._bdf import BDF
@@ -40,7 +41,8 @@ def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.
         if value is None:
             continue
         if name in names:
-            changes[name] = value if name == "sparsity" or callable(value) else as_matrix(value)
+            with jax.ensure_compile_time_eval():  # inside transformations, too, which entries there are is known
+                changes[name] = value if name == "sparsity" or callable(value) else as_matrix(value)
         elif name == "mass":
             raise ValueError(
                 f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give Rodas5P(), "

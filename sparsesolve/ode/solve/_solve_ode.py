@@ -20,18 +20,17 @@ from sparsesolve.linear import AutoSparse
 from sparsesolve.linear._unknowns import checked_unknowns
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
-from sparsesolve.ode.runge_kutta._radau import RadauIIA5
 from sparsesolve.ode.solve._call import Setting, prepare_call, watch_of
 from sparsesolve.ode.solve._checks import (
-    check_algebraic,
     check_times,
     check_tolerances,
 )
 from sparsesolve.ode.solve._choice import choose_solver, fitted
 from sparsesolve.ode.solve._failure import failure_sentence
+from sparsesolve.ode.solve._initial import MODES, initial_values
 from sparsesolve.ode.solve._watched import WatchedController
 from sparsesolve.ode.stepping._controller import StiffController
-from sparsesolve.ode.system._system import prepare_system
+from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
 MAX_STEPS = 2**17
 MAX_SAVED_STEPS = 4096
@@ -56,6 +55,7 @@ def solve_ode(
     adjoint: dfx.AbstractAdjoint | None = None,
     max_steps: int | None = None,
     norm: Callable[[PyTree], Array] = optx.rms_norm,
+    inconsistent: str = "correct",
     throw: bool = True,
     progress_meter: dfx.AbstractProgressMeter | None = None,
 ) -> dfx.Solution:
@@ -85,18 +85,21 @@ def solve_ode(
         adjoint: how to differentiate, as in diffrax.
         max_steps: most steps; 131072 if `None`, and 4096 where all steps are saved.
         norm: of errors divided by their tolerances.
+        inconsistent: what to do with a start that does not solve the equations without derivatives: `"correct"` the
+            components without derivatives and warn (see `ode.consistent_start`), `"refuse"`, or `"keep"` it.
         throw: raise when the end was not reached; otherwise `sol.result` says why and the solution is kept up to there.
         progress_meter: as in diffrax.
 
     Returns:
         A `diffrax.Solution`: `ts`, `ys`, `result` and `stats` with `num_steps`, `num_accepted_steps`,
         `num_rejected_steps`, `num_error_rejections`, `num_newton_rejections`, and for solvers of this package
-        `num_residuals`, `num_jacobians`, `num_factorizations`, `num_solves`, `num_linear_iterations` and so on.
+        `num_residuals`, `num_jacobians`, `num_factorizations`, `num_solves`, `num_linear_iterations` and so on; with a
+        singular mass matrix also `num_corrected_components` and `largest_correction` of the start.
 
     Raises:
         TypeError: for states that are not floating-point numbers.
         ValueError: for a result of `f` that does not look like the state, tolerances below the dtype's resolution, an
-            empty interval, or algebraic equations that the start does not solve or that have a higher index.
+            empty interval, or algebraic equations that have a higher index or for which no start is found.
         RuntimeError: if the end was not reached and `throw` is true; the sentence says where and what to try.
 
     Reference:
@@ -112,7 +115,7 @@ def solve_ode(
         >>> round(float(sol.ys[0].max()), 2)
         0.38
     """
-    _check_callables(f, solver)
+    _check_choices(f, solver, inconsistent)
     y0 = checked_unknowns("solve_ode", y0, why_inexact="which cannot hold a solution that changes continuously")
     structure = Structure.of(y0)
     saveat = dfx.SaveAt(t1=True) if saveat is None else saveat
@@ -123,11 +126,12 @@ def solve_ode(
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
     solver = choose_solver(structure, mass) if solver is None else solver
     solver = fitted(solver, mass, sparsity)
-    concrete = _is_concrete((y0, args, times, mass))
-    if mass is not None and concrete:
-        solver = _looked_at(f, solver, times, y0, args, mass, sparsity, rtol)
-    if mass is not None and dt0 is None:
-        times = (start, end, 1e-5 * (end - start))
+    started: dict[str, Any] = {}
+    if mass is not None:
+        system = prepare_system(dfx.ODETerm(f), start, y0, args, sparsity=sparsity, mass=mass)
+        y0, started = initial_values(system, start, y0, solver, rtol, inconsistent)
+        solver = _with_pivots(system, solver, times, y0)
+        times = (start, end, 1e-5 * (end - start)) if dt0 is None else times
     wishes = {
         "solver": solver,
         "controller": _controller(solver, rtol, atol, norm, jump_ts),
@@ -140,7 +144,7 @@ def solve_ode(
     prepared = prepare_call(f, times[0], y0, args, Setting(static, _most_steps(max_steps, saveat)))
     solution, finite = prepared.run(y0, times, arrays, prepared.data, prepared.captured)
     watch = watch_of(solution.controller_state)
-    solution = _finished(solution, saveat)
+    solution = _finished(solution, saveat, started)
     if not throw:
         return solution
     okay = (solution.result == dfx.RESULTS.successful) | (solution.result == dfx.RESULTS.event_occurred)
@@ -151,7 +155,7 @@ def solve_ode(
     return solution
 
 
-def _check_callables(f: Any, solver: Any) -> None:
+def _check_choices(f: Any, solver: Any, inconsistent: str) -> None:
     if not callable(f):
         raise TypeError(
             f"solve_ode got f of type {type(f).__name__}, which cannot be called; write solve_ode(f, t0, t1, y0, args) "
@@ -162,6 +166,8 @@ def _check_callables(f: Any, solver: Any) -> None:
             f"solve_ode got a solver of type {type(solver).__name__}; give one that estimates its error, such as "
             "Rodas5P() or BDF(), or None."
         )
+    if inconsistent not in MODES:
+        raise ValueError(f"solve_ode got inconsistent={inconsistent!r}; write 'correct', 'refuse' or 'keep'.")
 
 
 def _is_concrete(tree: Any) -> bool:
@@ -195,15 +201,12 @@ def _clipped(controller: WatchedController, jump_ts: Any) -> Any:
     return dfx.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jump_ts, float)))
 
 
-def _looked_at(
-    f: Any, solver: Any, times: Any, y0: Any, args: Any, mass: Any, sparsity: Any, rtol: Any
-) -> dfx.AbstractAdaptiveSolver:
-    """The solver with pivots matched to `M - h J` at the start; refuses starts that are not consistent."""
-    system = prepare_system(dfx.ODETerm(f), times[0], y0, args, sparsity=sparsity, mass=mass)
-    if not isinstance(solver, RadauIIA5):  # which solves systems of index 2 and 3, too
-        check_algebraic(system, times[0], y0, rtol)
+def _with_pivots(system: StiffSystem, solver: Any, times: Any, y0: Any) -> dfx.AbstractAdaptiveSolver:
+    """The solver with pivots matched to `M - h J` at the start, where that is known."""
     linear = getattr(solver, "linear_solver", False)
     if linear is not None and not (isinstance(linear, AutoSparse) and linear.plan is None):
+        return solver
+    if not _is_concrete((eqx.filter(system, eqx.is_array), times, y0)):
         return solver
     x = system.structure.ravel(y0)
     h = 1e-3 * jnp.abs(times[1] - times[0])
@@ -214,7 +217,7 @@ def _looked_at(
     return dataclasses.replace(solver, linear_solver=pinned)
 
 
-def _finished(solution: dfx.Solution, saveat: dfx.SaveAt) -> dfx.Solution:
+def _finished(solution: dfx.Solution, saveat: dfx.SaveAt, started: dict[str, Any]) -> dfx.Solution:
     """The solution with all statistics, and without states that were not asked for."""
     watch, state = watch_of(solution.controller_state), solution.solver_state
     stats = {
@@ -222,6 +225,7 @@ def _finished(solution: dfx.Solution, saveat: dfx.SaveAt) -> dfx.Solution:
         "num_error_rejections": watch.num_error_rejections,
         "num_newton_rejections": watch.num_newton_rejections,
         **getattr(state, "counts", {}),
+        **started,
     }
     return dataclasses.replace(
         solution,

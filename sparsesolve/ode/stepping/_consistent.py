@@ -1,15 +1,8 @@
 """`consistent_start`: initial values that satisfy the algebraic equations of an index-1 system `M y' = f(t, y)`.
 
-Linearly implicit Euler steps of vanishing length e,
-
-    (M - e J) d = e f(t_0, y),        y <- y + d,
-
-are Newton steps on the equations without derivatives (rows of the left kernel of M) and move what has a derivative by
-no more than e y'. Where those components are known from the pattern of M (no entry in a column), the others are not
-touched at all. Host-side, for concrete values; cost: one Jacobian and one factorization an iteration.
-
-Reference: P. N. Brown, A. C. Hindmarsh, L. R. Petzold, "Consistent initial condition calculation for
-differential-algebraic systems", SIAM J. Sci. Comput. 19 (1998) 1495, doi:10.1137/S1064827595289996.
+Newton's method with the corrections of `_algebraic.py`. Where the components without derivatives are known from the
+pattern of M (no entry in a column), the others are not touched at all. Host-side, for concrete values; cost: one
+Jacobian and one factorization an iteration.
 """
 
 from __future__ import annotations
@@ -18,14 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from sparsesolve.ode.stepping._algebraic import MOST, Algebraic, correction, ended, relative_size
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
-_MOST = 30
+CONSISTENT = "the initial values were consistent"
+NOT_FOUND = (
+    "found no values that satisfy the equations without derivatives; give a closer guess of the algebraic components, "
+    "or the mass matrix of an index-1 system (differentiate constraints of a higher index)."
+)
 _REPORTED = 5  # components named in the report
 
 
@@ -36,7 +35,6 @@ def consistent_start(
     args: Any = None,
     *,
     mass: Any,
-    interval: float = 1.0,
 ) -> tuple[PyTree[Array], str]:
     """Corrects the algebraic components of initial values of an index-1 system, and says what was changed.
 
@@ -46,7 +44,6 @@ def consistent_start(
         y0: initial values; those with derivatives are kept, the others are a guess.
         args: third argument of `f`.
         mass: the singular matrix of `M y' = f`, as for `BDF`.
-        interval: a typical time, against which steps vanish.
 
     Returns:
         The corrected values, of the same structure, and a sentence for each of the largest changes, or that there
@@ -70,49 +67,43 @@ def consistent_start(
     system = prepare_system(dfx.ODETerm(f), t0, y0, args, mass=mass)
     start = system.structure.ravel(y0)
     t = jnp.asarray(t0, start.dtype)
-    free, algebraic = _free_components(system, t, start)
-    e = float(jnp.finfo(system.dtype).eps) ** 0.5 * interval
-    step = jax.jit(lambda x: jnp.where(free, _euler(system, t, x, e, algebraic), 0.0))
-    x, size = start, np.inf
-    for _ in range(_MOST):
-        change = step(x)
-        last, size = size, float(jnp.max(jnp.abs(change) / (1.0 + jnp.abs(x))))
-        if not np.isfinite(size):
-            break
-        x = x + change
-        if size < 1e-12 or (size < 1e-6 and size > 0.5 * last):
-            return system.structure.unravel(x), _report(system, np.asarray(start), np.asarray(x))
-    raise ValueError(
-        "consistent_start found no values that satisfy the equations without derivatives; give a closer guess of the "
-        "algebraic components, or the mass matrix of an index-1 system (differentiate constraints of a higher index)."
-    )
-
-
-def _euler(system: StiffSystem, t: Array, x: Array, e: float, algebraic: Array) -> Array:
-    factors = system.factor(system.matrix(system.jacobian(t, x), 1.0, -e, t, x))
-    return system.solve(factors, jnp.where(algebraic, e * system.rhs(t, x), 0.0))[0]
-
-
-def _free_components(system: StiffSystem, t: Array, x: Array) -> tuple[Array, Array]:
-    """Components whose derivative does not appear and equations without derivatives, if there are as many; else all."""
     assert system.mass is not None
-    matrix = system.mass.matrix(t, x)
-    there = np.asarray(matrix.data) != 0
-    rows, columns = np.zeros(system.size, bool), np.zeros(system.size, bool)
-    rows[matrix.pattern.rows[there]] = True
-    columns[matrix.pattern.indices[there]] = True
-    semi_explicit = (~rows).sum() == (~columns).sum() > 0
-    everything = np.ones(system.size, bool)
-    if not semi_explicit:
-        return jnp.asarray(everything), jnp.asarray(everything)
-    return jnp.asarray(~columns), jnp.asarray(~rows)
+    parts = Algebraic.of(system.mass.matrix(t, start))
+    if parts is None:
+        return y0, CONSISTENT
+    x = solve_algebraic(system, parts, t, start)
+    if x is None:
+        raise ValueError(f"consistent_start {NOT_FOUND}")
+    return system.structure.unravel(x), report_of(system, start, x)
 
 
-def _report(system: StiffSystem, old: np.ndarray, new: np.ndarray) -> str:
+def solve_algebraic(system: StiffSystem, parts: Algebraic, t: Array, start: Array) -> Array | None:
+    """The corrected state, or `None`."""
+    x, size = start, np.inf
+    for _ in range(MOST):
+        change = correct_once(system, parts.equations, parts.kernel, t, x)
+        last, size = size, float(relative_size(change, x))
+        if not np.isfinite(size):
+            return None
+        x = x + change
+        if ended(np.asarray(size, start.dtype), last):
+            return x
+    return None
+
+
+@eqx.filter_jit
+def correct_once(system: StiffSystem, equations: Any, kernel: Any, t: Array, x: Array) -> Array:
+    """One correction, compiled; the code is kept by the plan of the system."""
+    return correction(system, Algebraic(equations, kernel), t)(x)
+
+
+def report_of(system: StiffSystem, old: Any, new: Any) -> str:
+    """What has changed, largest first."""
+    old, new = np.asarray(old), np.asarray(new)
     change = np.abs(new - old)
     changed = np.flatnonzero(change > 1e-6 * np.maximum(np.abs(old), 1e-6))
     if changed.size == 0:
-        return "the initial values were consistent"
+        return CONSISTENT
     largest = changed[np.argsort(-change[changed], kind="stable")]
     lines = [
         f"{system.structure.locate(int(i))} changed from {old[i]:.6g} to {new[i]:.6g}" for i in largest[:_REPORTED]

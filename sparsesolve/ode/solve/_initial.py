@@ -1,0 +1,106 @@
+"""Initial values that solve the equations without derivatives: looked at, corrected, told.
+
+Of concrete values only what is off by more than the relative tolerance is corrected, with a warning that names the
+components. Inside transformations every start is corrected, and `stats` tells how many components have moved and how
+far; where no consistent start is found it becomes NaN, with which no step succeeds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
+
+from sparsesolve.matrix import SparseMatrix
+from sparsesolve.ode.runge_kutta._radau import RadauIIA5
+from sparsesolve.ode.solve._checks import check_index
+from sparsesolve.ode.stepping._algebraic import Algebraic, corrected, correction
+from sparsesolve.ode.stepping._consistent import NOT_FOUND, correct_once, report_of, solve_algebraic
+from sparsesolve.ode.system._system import StiffSystem
+
+MODES = ("correct", "refuse", "keep")
+
+
+def initial_values(
+    system: StiffSystem, t0: Any, y0: PyTree[Array], solver: Any, rtol: Any, inconsistent: str
+) -> tuple[PyTree[Array], dict[str, Any]]:
+    """The start to integrate from, and what `stats` says of it.
+
+    Args:
+        system: with a mass matrix.
+        t0: start time.
+        y0: as the user gave it.
+        solver: a `RadauIIA5` that knows the index of components is left alone.
+        rtol: relative tolerance.
+        inconsistent: `"correct"`, `"refuse"` or `"keep"`.
+
+    Raises:
+        ValueError: for an index above 1, for a start that is off and shall not be or cannot be corrected.
+    """
+    if isinstance(solver, RadauIIA5) and solver.index is not None:
+        return y0, {}
+    t, x = jnp.asarray(t0, jnp.result_type(float)), system.structure.ravel(y0)
+    parts = _algebraic(system, solver, t, x)
+    if parts is None:
+        return y0, {}
+    if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((eqx.filter(system, eqx.is_array), t, x))):
+        if inconsistent != "correct":
+            return y0, {}
+        found, okay = corrected(correction(system, parts, t), x)
+        found = jnp.where(okay, found, jnp.nan)
+    else:
+        check_index(system, t, x)
+        if inconsistent == "keep":
+            return y0, {}
+        found = _looked_at(system, parts, t, x, rtol, inconsistent)
+    change = jax.lax.stop_gradient(jnp.abs(found - x))
+    count = jnp.sum(change > 1e-6 * jnp.maximum(jnp.abs(x), 1e-6))
+    stats = {"num_corrected_components": count, "largest_correction": jnp.max(change, initial=0.0)}
+    return system.structure.unravel(found), stats
+
+
+def _algebraic(system: StiffSystem, solver: Any, t: Array, x: Array) -> Algebraic | None:
+    """`None` for regular matrices, and for those whose entries are not known yet."""
+    assert system.mass is not None
+    matrix = system.mass.matrix(t, x)
+    if system.mass.is_constant and isinstance(solver.mass, SparseMatrix):
+        matrix = solver.mass
+    if isinstance(matrix.data, Tracer):
+        return None
+    with jax.ensure_compile_time_eval():
+        return Algebraic.of(matrix)
+
+
+def _looked_at(system: StiffSystem, parts: Algebraic, t: Array, x: Array, rtol: Any, inconsistent: str) -> Array:
+    first = np.abs(np.asarray(correct_once(system, parts.equations, parts.kernel, t, x)))
+    loose = max([float(np.max(np.asarray(leaf))) for leaf in jtu.tree_leaves(rtol)], default=0.0)
+    values = np.abs(np.asarray(x))
+    scale = values + np.max(values, initial=0.0) + 1e-300
+    if not np.isfinite(values).all():
+        return x  # f will not be finite, which is told elsewhere
+    if np.isfinite(first).all() and (first <= max(loose, 1e-8) * scale).all():
+        return x
+    worst = int(np.argmax(np.where(np.isfinite(first), first / scale, np.inf)))
+    if inconsistent == "refuse":
+        raise ValueError(
+            f"solve_ode got a start that is not consistent: the equations without derivatives would move "
+            f"y0{system.structure.locate(worst)} by about {first[worst]:.3g}. Solve them first (y0, report = "
+            "sparsesolve.ode.consistent_start(f, t0, y0, args, mass=mass)), or write inconsistent='correct'."
+        )
+    found = solve_algebraic(system, parts, t, x)
+    if found is None:
+        raise ValueError(f"solve_ode got a start that is not consistent, and {NOT_FOUND}")
+    told = "; ".join(f"y0{line}" if line.startswith("[") else line for line in report_of(system, x, found).split("\n"))
+    warnings.warn(
+        f"solve_ode corrected a start that did not solve the equations without derivatives: {told}. Write "
+        "inconsistent='refuse' to be stopped, 'keep' to start as given, or use sparsesolve.ode.consistent_start.",
+        stacklevel=4,
+    )
+    return found
