@@ -194,5 +194,10 @@ def _sentence(solution: FitSolution, info: dict[str, Any], problem: LeastSquares
     if bool(solution.result == RESULTS.nonfinite_start) and bad >= 0:
         where = problem.objective.residuals.locate(bad)
         return f"{message} The first one is residual{where if where != 'the scalar' else ''}."
+    if bool(solution.result == RESULTS.nonfinite_start):
+        return (
+            "The residual is finite at the initial guess y0, but the sum of its squares overflows. Divide the "
+            "residuals by a typical size (sigma=), or start from a point where they are smaller."
+        )
     cost = float(np.asarray(solution.stats["cost"]))
     return f"{message} (After {steps} step{'s' * (steps != 1)}, cost {cost:.6e}.)"

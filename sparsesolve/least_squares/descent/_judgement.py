@@ -8,8 +8,10 @@ to what it would be without damping,
     * promises nothing:  predicted decrease <= ftol * cost,
 
 or where both promise and outcome are rounding errors of the cost, the root of  sum_i (eps r_i (|J| |y|)_i)^2; such a
-step is still taken, for the gradient's sake. The defaults, rtol = eps^(2/3) and ftol = eps / 1000, ask for all digits
-that the dtype has: parameters within 1e-9 of their standard errors.
+step is still taken, for the gradient's sake. Where `J` is singular at a minimum with large residuals, undamped steps
+stay long although none decreases the cost: there the end is told by the angles between the residual and the columns of
+`J`, which are right to the root of a rounding error. The defaults, rtol = eps^(2/3) and ftol = eps / 1000, ask for all
+digits that the dtype has: parameters within 1e-9 of their standard errors.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sparsesolve.linear._resolution import resolution, resolved_rtol
 from sparsesolve.matrix import SparseMatrix
 
 _ACCEPTED = 1e-3
+_STATIONARY = 100.0  # square roots of eps that a cosine may be at a minimum
 _SHORT = 1e3  # a step that was damped more than this says nothing about convergence
 
 
@@ -88,6 +91,7 @@ def judge(
     small = undamped & _small(objective, tolerances, proposal, size, promised, lin.cost)
     ended = small | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
     moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
+    ended |= proposal.good & ~moved & _stationary(objective, lin, squares)
     return Judgement(ratio, (ratio > _ACCEPTED) | noise, ended & jnp.isfinite(lin.cost), moved, size)
 
 
@@ -99,6 +103,11 @@ def _small(
     stretch = proposal.shortening
     absolute = jnp.max(jnp.abs(proposal.step), initial=0.0) * stretch <= tolerances.atol
     return (size * stretch <= rtol) | absolute | (promised * stretch <= ftol * cost)
+
+
+def _stationary(objective: Objective, lin: Linearisation, squares: Array) -> Bool[Array, ""]:
+    cosines = jnp.abs(lin.gradient) / jnp.sqrt(squares * jnp.sum(lin.residual**2))
+    return jnp.max(cosines, initial=0.0) <= _STATIONARY * resolution(objective.residuals) ** 0.5
 
 
 def _promised(objective: Objective, lin: Linearisation, step: Array) -> Float[Array, ""]:
