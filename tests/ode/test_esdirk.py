@@ -78,7 +78,7 @@ def test_counts_of_work_on_robertson_over_eleven_decades():
     sol = solve(robertson, Kvaerno5(), 1e11, ROBERTSON_START, rtol=1e-6, atol=1e-12)
     counts = {name: int(value) for name, value in sol.solver_state.counts.items()}
     steps = int(sol.stats["num_steps"])
-    assert steps < 200 and sol.stats["num_rejected_steps"] < 30
+    assert steps < 260 and sol.stats["num_rejected_steps"] < 30
     assert counts["num_jacobians"] < steps / 2
     assert counts["num_factorizations"] < steps
     assert counts["num_residuals"] < 30 * steps

@@ -1,9 +1,9 @@
 """One step of any ESDIRK method: stages by the shared Newton iteration, and their derivative. Traced.
 
-`esdirk_step` maps (y, t, h, slope at t, operands) to the slopes of all stages. Its derivative is stated once, by the
-implicit function theorem for every stage,
+`esdirk_step` maps (y, t, h, slope at t, operands) to the slopes of all stages, M(t_i, z_i) k_i = h f(t_i, z_i). Its
+derivative is stated once, by the implicit function theorem for every stage,
 
-    (M - gamma h J(z_i)) k_i' = h' f_i + h f'(t_i, z_i) . (t_i', known_i', p'),
+    (M - gamma h J(z_i) + gamma d(M k_i)/dy) k_i' = (h f(t_i, z) - M(t_i, z) k_i)' along (t_i', h', z' = known_i', p'),
 
 so that neither the iteration nor its factors are differentiated: a tangent costs a linear solve a stage, a reverse
 sweep the transposed ones, both preconditioned by the factors of the step (see `_tangent.py`).
@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 
 from sparsesolve.ode.newton._newton import Work, solve_stage, updated
 from sparsesolve.ode.newton._tangent import tangent_solve
+from sparsesolve.ode.runge_kutta._radau_stages import corrected, solve_with
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from sparsesolve.ode.system._rhs import RightHandSide
 from sparsesolve.ode.system._stats import add_counts
@@ -79,7 +80,7 @@ def esdirk_step(
     h: Array,
     slope: Float[Array, " n"],
 ) -> tuple[Slopes, Float[Array, " n"], Bool[Array, ""], Work]:
-    """Slopes, filtered error estimate, whether all stages converged, and the work done.
+    """Slopes, error estimate, whether all stages converged, and the work done.
 
     Args:
         tableau: the method.
@@ -99,7 +100,7 @@ def esdirk_step(
         parts = eqx.combine(operands, static)
         settings_, work_ = eqx.combine(fixed, other_static)
         slopes, ok, work_ = _attempts(tableau, parts, settings_, work_, x_, t_, h_, slope_)
-        error = _filtered_error(tableau, parts.system, work_, slopes)
+        error = _error(tableau, parts.system, work_, slopes, t_ + h_)
         return slopes, (error, ok, work_)
 
     step = jax.custom_jvp(run)
@@ -133,7 +134,9 @@ def _attempts(
     def body(state: Any) -> Any:
         attempt, work, old, place, _ = state
         # A second attempt takes its Jacobian from the last stage that the first one solved.
-        work = updated(split.system, work, place, old.last, gh, attempt > 0)
+        # Where there are algebraic equations, an old one hides from updates and error estimate what it does not see.
+        renew = (attempt > 0) | ((work.time != place) & (split.system.mass is not None))
+        work = updated(split.system, work, place, old.last, gh, renew)
         slopes, place, ok, work = _stages(tableau, split, settings, work, x, t, h, slope, old.last, attempt > 0)
         return attempt + 1, work, slopes, place, ok
 
@@ -191,6 +194,9 @@ def _stages(
         start = jnp.where(cautious, jnp.where(i == 1, safe, last), x + sums[1])
         weights = tolerance_weights(split.system.structure, settings.rtol, settings.atol, x, start)
         t_i = t + times[i] * h
+        if split.system.mass is not None:
+            # A DAE's iteration must be seen to contract: where J is too large by far, so are its updates too small.
+            work = eqx.tree_at(lambda w: w.rate, work, jnp.full_like(work.rate, jnp.inf))
         done, work = solve_stage(
             split.system,
             work,
@@ -199,7 +205,7 @@ def _stages(
             start,
             tableau.gamma * h,
             lambda v: scaled_norm(settings.norm, split.system.structure, v, weights),
-            kappa=settings.kappa,
+            kappa=settings.kappa / tableau.strictness,
             max_steps=jnp.where(ok, settings.max_steps, 0),
         )
         ok = ok & done.converged
@@ -215,13 +221,16 @@ def _stages(
     return Slopes(implicit, explicit, last), place, ok, work
 
 
-def _filtered_error(tableau: EsdirkTableau, system: StiffSystem, work: Work, slopes: Slopes) -> Array:
-    """W^-1 of the embedded difference: bounded where the problem is infinitely stiff."""
-    weights = jnp.asarray(tableau.b_error, slopes.last.dtype)
+def _error(tableau: EsdirkTableau, system: StiffSystem, work: Work, slopes: Slopes, t: Array) -> Array:
+    """The embedded difference, filtered by W^-1 M where it would not be bounded for infinitely stiff problems, or not
+    vanish with h for algebraic equations."""
+    weights = jnp.asarray(tableau.strictness * tableau.b_error, slopes.last.dtype)
     error = weights @ slopes.implicit
     if slopes.explicit is not None:
         error = error + weights @ slopes.explicit
-    return system.solve(work.factors, error)[0]
+    if not tableau.filtered and (system.mass is None or not tableau.sees_start):
+        return error
+    return system.solve(work.factors, system.multiply_mass(error, t, slopes.last))[0]
 
 
 def _tangents(
@@ -250,8 +259,9 @@ def _tangents(
         explicit_a = jnp.asarray(tableau.explicit, dtype)
         values = values + explicit_a @ e_slopes
 
-    def implicit_rhs(time: Array, z: Array, p: Any) -> Array:
-        return parts(p).system.rhs(time, z)
+    def implicit_part(time: Array, z: Array, step: Array, k: Array, p: Any) -> Array:
+        system = parts(p).system
+        return step * system.rhs(time, z) - system.multiply_mass(k, time, z)
 
     def explicit_rhs(time: Array, z: Array, p: Any) -> Array:
         return parts(p).explicit(time, z)
@@ -273,8 +283,9 @@ def _tangents(
         known_dot = x_dot + row @ k_dot
         if has_explicit:
             known_dot = known_dot + e_row @ e_dot
-        right = along(implicit_rhs, time, z, k, time_dot, known_dot)
-        new = tangent_solve(split.system, work.factors, time, z, gh, right, relaxation=2 / (1 + gh / work.shift))
+        at = lambda t, y, step, p: implicit_part(t, y, step, k, p)  # noqa: E731
+        _, right = jax.jvp(at, (time, z, h_x, operands), (time_dot, known_dot, h_dot_x, operands_dot))
+        new = _solved_tangent(split.system, work, time, z, gh, tableau.gamma * k, right)
         z_dot = known_dot + tableau.gamma * new
         k_dot = k_dot.at[i].set(new)
         if has_explicit:
@@ -287,6 +298,27 @@ def _tangents(
     inputs = (jnp.arange(1, s), c, lower[1:], e_rows, values[1:], slopes.implicit[1:], e_values)
     (k_dot, e_dot, last_dot), _ = lax.scan(stage, (k_dot, e_dot, x_dot), inputs)
     return Slopes(k_dot, e_dot, last_dot)
+
+
+def _solved_tangent(
+    system: StiffSystem, work: Work, t: Array, z: Array, gh: Array, moved: Array, right: Array
+) -> Float[Array, " n"]:
+    """`(M - gh J + d(M moved)/dy)^-1 right`, where `moved` is `z - known`."""
+    relaxation = 2 / (1 + gh / work.shift)
+    if system.mass is None or system.mass.is_constant:
+        return tangent_solve(system, work.factors, t, z, gh, right, relaxation=relaxation)
+    fixed, factors, relaxation = lax.stop_gradient((system, work.factors, relaxation))
+
+    def stage(y: Array) -> Array:
+        return gh * system.rhs(t, y) - system.multiply_mass(moved, t, y)
+
+    def product(v: Array) -> Array:
+        return system.multiply_mass(v, t, z) - jax.jvp(stage, (z,), (v,))[1]
+
+    def solver(transpose: bool) -> Any:
+        return lambda by, b: corrected(lambda r: relaxation * solve_with(fixed, factors, r, transpose), by, b)
+
+    return lax.custom_linear_solve(product, right, solver(False), solver(True))
 
 
 def _no_tangent(leaf: Any) -> Any:

@@ -18,6 +18,7 @@ from sparsesolve.ode.newton._stage_newton import StageNewton
 from sparsesolve.ode.runge_kutta._esdirk import Settings, Slopes, Split, esdirk_step
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
+from sparsesolve.ode.stepping._start import exact_start_slope, rough_slope
 from sparsesolve.ode.system._rhs import right_hand_side
 from sparsesolve.ode.system._stats import Counts, add_counts
 from sparsesolve.ode.system._system import prepare_system
@@ -27,7 +28,7 @@ class EsdirkState(eqx.Module):
     """Solver state.
 
     Attributes:
-        slope: f at the end of the last step.
+        slope: y' at the end of the last step.
         fresh: whether `slope` is still to be computed.
         kept: `Work`, which rejected steps do not undo.
     """
@@ -54,11 +55,14 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         root_finder: tolerances of the stages (those of the step-size controller by default) and linear solver.
         root_find_max_steps: most Newton updates of a stage.
         sparsity: pattern of the Jacobian between components of the state; `None` to detect it.
+        mass: the matrix of `M y' = f`: constant (`SparseMatrix`, SciPy or dense) or `mass(t, y, args)`; may be
+            singular (index 1). `None` means the identity.
     """
 
     root_finder: eqx.AbstractVar[StageNewton]
     root_find_max_steps: eqx.AbstractVar[int]
     sparsity: eqx.AbstractVar[Any]
+    mass: eqx.AbstractVar[Any]
     tableau: eqx.AbstractClassVar[EsdirkTableau]
     term_structure: ClassVar = dfx.AbstractTerm
     interpolation_cls: ClassVar = PolynomialInterpolation
@@ -74,8 +78,11 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         return self.tableau.error_order or self.tableau.order
 
     def func(self, terms: Any, t0: Any, y0: PyTree, args: Any) -> PyTree:
-        """The vector field."""
-        return terms.vf(t0, y0, args)
+        """The vector field; with a mass matrix, an estimate of the size of `y'` for the choice of a first step."""
+        if self.mass is None:
+            return terms.vf(t0, y0, args)
+        system = self._split(terms, t0, y0, args).system
+        return system.structure.unravel(rough_slope(system, t0, y0, terms.vf(t0, y0, args)))
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any) -> EsdirkState:
         """Prepares plans; computes nothing but the constant parts of the Jacobian."""
@@ -96,7 +103,7 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         renew = jnp.asarray(True) if split.explicit is not None else solver_state.fresh | made_jump
         slope = lax.cond(
             eqxi.unvmap_any(renew),
-            lambda: jnp.where(renew, split.system.rhs(t0, x), solver_state.slope),
+            lambda: jnp.where(renew, exact_start_slope(split.system, t0, x, h), solver_state.slope),
             lambda: solver_state.slope,
         )
         work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=renew))
@@ -116,9 +123,16 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         explicit = None
         finder = self.root_finder
         if self.tableau.explicit is not None and isinstance(terms, dfx.MultiTerm):
+            if self.mass is not None:
+                raise ValueError(
+                    "KenCarp47 got a mass matrix and a split right-hand side, but its explicit part would need the "
+                    "inverse of the mass matrix; give the sum of both parts as one dfx.ODETerm."
+                )
             first, terms = terms.terms
             explicit = right_hand_side(first, t, y, args)
-        system = prepare_system(terms, t, y, args, sparsity=self.sparsity, linear_solver=finder.linear_solver)
+        system = prepare_system(
+            terms, t, y, args, sparsity=self.sparsity, mass=self.mass, linear_solver=finder.linear_solver
+        )
         return Split(system, explicit)
 
     def _end(self, x: Array, slopes: Slopes) -> Array:

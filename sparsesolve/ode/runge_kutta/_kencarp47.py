@@ -58,6 +58,8 @@ class KenCarp47(AbstractEsdirk):
         root_finder: tolerances of the stages (those of the step-size controller by default) and linear solver.
         root_find_max_steps: most Newton updates of a stage.
         sparsity: pattern of the implicit part's Jacobian between components of the state; `None` to detect it.
+        mass: the matrix of `M y' = f`: constant (`SparseMatrix`, SciPy or dense) or `mass(t, y, args)`; may be
+            singular (index 1). `None` means the identity.
 
     References:
         Kennedy and Carpenter, "Higher-order additive Runge-Kutta schemes for ordinary differential equations", Applied
@@ -79,4 +81,7 @@ class KenCarp47(AbstractEsdirk):
     root_finder: StageNewton = StageNewton()
     root_find_max_steps: int = 10
     sparsity: Any = None
-    tableau: ClassVar[EsdirkTableau] = EsdirkTableau("KenCarp47", 4, _A, _B - _EMBEDDED, explicit=_E, dense_order=3)
+    mass: Any = None
+    tableau: ClassVar[EsdirkTableau] = EsdirkTableau(
+        "KenCarp47", 4, _A, _B - _EMBEDDED, explicit=_E, dense_order=3, strictness=32.0
+    )

@@ -39,6 +39,8 @@ class Kvaerno5(AbstractEsdirk):
         root_finder: tolerances of the stages (those of the step-size controller by default) and linear solver.
         root_find_max_steps: most Newton updates of a stage.
         sparsity: pattern of the Jacobian between components of the state; `None` to detect it.
+        mass: the matrix of `M y' = f`: constant (`SparseMatrix`, SciPy or dense) or `mass(t, y, args)`; may be
+            singular (index 1). `None` means the identity.
 
     References:
         Kvaerno, "Singly diagonally implicit Runge-Kutta methods with an explicit first stage", BIT 44 (2004) 489,
@@ -61,4 +63,5 @@ class Kvaerno5(AbstractEsdirk):
     root_finder: StageNewton = StageNewton()
     root_find_max_steps: int = 10
     sparsity: Any = None
-    tableau: ClassVar[EsdirkTableau] = EsdirkTableau("Kvaerno5", 5, _A, _A[6] - _A[5], dense_order=4)
+    mass: Any = None
+    tableau: ClassVar[EsdirkTableau] = EsdirkTableau("Kvaerno5", 5, _A, _A[6] - _A[5], dense_order=4, strictness=6.0)

@@ -129,14 +129,15 @@ def solve_transformed(system: StiffSystem, work: StageWork, r: Float[Array, "3 n
     """`((A^-1 (x) M) / h - I (x) J)^-1 r` by the two factorizations."""
     ahead, back = (TRANSFORM_INVERSE, TRANSFORM) if not transpose else (TRANSFORM.T, TRANSFORM_INVERSE.T)
     r = jnp.asarray(ahead, r.dtype) @ r
-    first = _solve(system, work.real_factors, r[0], transpose)
+    first = solve_with(system, work.real_factors, r[0], transpose)
     # The transposed 2 x 2 block is that of the conjugate number.
-    pair = _solve(system, work.complex_factors, lax.complex(r[1], -r[2] if transpose else r[2]), transpose)
+    pair = solve_with(system, work.complex_factors, lax.complex(r[1], -r[2] if transpose else r[2]), transpose)
     imaginary = -pair.imag if transpose else pair.imag
     return jnp.asarray(back, r.dtype) @ jnp.stack([first, pair.real, imaginary])
 
 
-def _solve(system: StiffSystem, factors: Any, b: Array, transpose: bool) -> Array:
+def solve_with(system: StiffSystem, factors: Any, b: Array, transpose: bool) -> Array:
+    """`W^-1 b` or `W^-T b`."""
     if not transpose:
         return system.solve(factors, b)[0]
     state = system.state_of(factors, b.dtype)
@@ -190,7 +191,7 @@ def attach_stage_derivative(system: StiffSystem, work: StageWork, stages: Stages
             return -jax.jvp(lambda z: stages.residual(system, z), (root,), (v,))[1]
 
         def solver(transpose: bool) -> Callable[[Any, Array], Array]:
-            return lambda product, b: _corrected(lambda r: solve_transformed(*fixed, r, transpose), product, b)
+            return lambda product, b: corrected(lambda r: solve_transformed(*fixed, r, transpose), product, b)
 
         return root, lax.custom_linear_solve(multiply, change, solver(False), solver(True))
 
@@ -200,7 +201,7 @@ def attach_stage_derivative(system: StiffSystem, work: StageWork, stages: Stages
 _CORRECTIONS = 40
 
 
-def _corrected(precondition: Callable[[Array], Array], product: Callable[[Array], Array], b: Array) -> Array:
+def corrected(precondition: Callable[[Array], Array], product: Callable[[Array], Array], b: Array) -> Array:
     """`product^-1 b` by corrections; NaN where they do not converge."""
     scale = jnp.max(jnp.abs(b))
     eps = jnp.finfo(b.dtype).eps

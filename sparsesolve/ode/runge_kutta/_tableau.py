@@ -32,6 +32,10 @@ class EsdirkTableau:
         explicit: coefficients `(s, s)` for the other part of a split right-hand side, `None` if there are none.
         dense_order: order of the dense output.
         error_order: power of h in the error estimate; `None` for `order`, that of an embedded order one lower.
+        filtered: whether the estimate needs W^-1 in front: where the embedded method is not stable at infinity. A
+            stable one is better off without: in stiff components the filter hides what order reduction leaves.
+        strictness: by how much errors are told larger than estimated, so that digits follow tolerances: where the
+            solution grows, at h lambda of 1 to 2, true errors of the methods here are 5 to 15 times their estimates.
     """
 
     name: str
@@ -41,6 +45,8 @@ class EsdirkTableau:
     explicit: np.ndarray | None = None
     dense_order: int = 3
     error_order: int | None = None
+    filtered: bool = False
+    strictness: float = 1.0
 
     @property
     def stages(self) -> int:
@@ -56,6 +62,11 @@ class EsdirkTableau:
     def c(self) -> np.ndarray:
         """Times of the stages."""
         return self.a.sum(axis=1)
+
+    @functools.cached_property
+    def sees_start(self) -> bool:
+        """Whether the error estimate holds what the start of a step violates algebraic equations by, whatever h."""
+        return bool(abs(np.linalg.solve(self.a[1:, 1:].T, self.b_error[1:]).sum()) > 1e-8)
 
     @property
     def b(self) -> np.ndarray:

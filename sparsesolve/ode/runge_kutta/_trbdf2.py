@@ -25,6 +25,8 @@ class TRBDF2(AbstractEsdirk):
         root_finder: tolerances of the stages (those of the step-size controller by default) and linear solver.
         root_find_max_steps: most Newton updates of a stage.
         sparsity: pattern of the Jacobian between components of the state; `None` to detect it.
+        mass: the matrix of `M y' = f`: constant (`SparseMatrix`, SciPy or dense) or `mass(t, y, args)`; may be
+            singular (index 1). `None` means the identity.
 
     References:
         Bank et al., "Transient simulation of silicon devices and circuits", IEEE Trans. CAD 4 (1985) 436. Hosea and
@@ -45,4 +47,7 @@ class TRBDF2(AbstractEsdirk):
     root_finder: StageNewton = StageNewton()
     root_find_max_steps: int = 10
     sparsity: Any = None
-    tableau: ClassVar[EsdirkTableau] = EsdirkTableau("TRBDF2", 2, _A, _A[2] - _EMBEDDED, dense_order=2, error_order=3)
+    mass: Any = None
+    tableau: ClassVar[EsdirkTableau] = EsdirkTableau(
+        "TRBDF2", 2, _A, _A[2] - _EMBEDDED, dense_order=2, error_order=3, filtered=True, strictness=6.0
+    )

@@ -13,10 +13,14 @@ from typing import Any
 
 import diffrax as dfx
 import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
 
 from sparsesolve._tree import Structure
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rodas5p import Rodas5P
+from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
+from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
 from sparsesolve.ode.system._mass import as_matrix
 
 SMALL = 100
@@ -45,7 +49,24 @@ def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.
                 changes[name] = value if name == "sparsity" or callable(value) else as_matrix(value)
         elif name == "mass":
             raise ValueError(
-                f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give Rodas5P(), "
-                "BDF() or RadauIIA5(), or None for the solver."
+                f"solve_ode got a mass matrix and {type(solver).__name__}, which solves y' = f only; give a solver of "
+                "this package, such as Rodas5P(), BDF() or RadauIIA5(), or None for the solver."
             )
     return dataclasses.replace(solver, **changes) if changes else solver
+
+
+def local_tolerances(solver: dfx.AbstractAdaptiveSolver, rtol: Any, atol: Any) -> tuple[Any, Any]:
+    """Tolerances of a step for which errors at the end follow `rtol` and `atol`. Traced.
+
+    A method of order p whose error estimate is `O(h^q)` with q > p leaves `O(tolerance^(p / q))` at the end: both are
+    multiplied by `rtol^(q / p - 1)` for `TRBDF2` and `Rosenbrock23` (p = 2, q = 3); for other methods p = q.
+    """
+    if not isinstance(solver, AbstractEsdirk | AbstractRosenbrock):
+        return rtol, atol
+    power = (solver.tableau.error_order or solver.tableau.order) / solver.tableau.order - 1
+    if power == 0:
+        return rtol, atol
+    least = jnp.min(jnp.stack([jnp.min(leaf) for leaf in jtu.tree_leaves(rtol)]))
+    rounding = 100 * jnp.finfo(least.dtype).eps
+    factor = jnp.where(least > 0, jnp.maximum(least**power, jnp.minimum(rounding / least, 1.0)), 1.0)
+    return jtu.tree_map(lambda leaf: factor * leaf, (rtol, atol))
