@@ -120,6 +120,8 @@ def _seen_by_user(saveat: dfx.SaveAt) -> dfx.SaveAt:
 
     def sub(part: dfx.SubSaveAt) -> dfx.SubSaveAt:
         fn = part.fn
+        if fn is dfx.SubSaveAt(t1=True).fn:  # the state, which adjoints recognize
+            return part
         return eqx.tree_at(lambda s: s.fn, part, lambda t, y, packed: fn(t, y, packed[0]))
 
     subs = jtu.tree_map(sub, saveat.subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))

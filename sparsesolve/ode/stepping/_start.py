@@ -23,10 +23,23 @@ def start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Arra
     """
     if system.mass is None:
         return system.rhs(t, x)
+    f = start_residual(system, t, x, step, jnp.zeros_like(x))
+    return system.solve(system.factor(start_matrix(system, t, x, step)), f)[0]
+
+
+def start_matrix(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " nnz"]:
+    """Values of `M - e J`."""
+    e = (_FRACTION * step).astype(system.dtype)
+    return system.matrix(system.jacobian(t, x), jnp.ones((), system.dtype), -e, t, x)
+
+
+def start_residual(
+    system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array, v: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """`f(t + e, y) - (M - e J) v`."""
     e = (_FRACTION * step).astype(system.dtype)
     f = system.rhs(t + e.astype(t.dtype), x)
-    factors = system.factor(system.matrix(system.jacobian(t, x), jnp.ones((), system.dtype), -e, t, x))
-    return system.solve(factors, f)[0]
+    return f - system.multiply_mass(v, t, x) + e * system.rhs.product(t, x, v)
 
 
 def exact_start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " n"]:

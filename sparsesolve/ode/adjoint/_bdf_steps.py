@@ -1,0 +1,193 @@
+"""Steps of `BDF`, recorded and linearized.
+
+With D the differences before a step (after a jump those of a new start), S its change to another step size and T, p0,
+p1 the tables of `_differences.py`, a step is linear in D but for its corrector:
+
+    y_p = p0 S D,  psi = p1 S D,     F(y_1) = c f(t_1, y_1; p) - M (y_1 - y_p + psi) = 0,     D <- T [S D; y_1 - y_p].
+
+Hence a record is two times, order, step size of the history and y_1, and a sweep needs one system with
+W = M - c J(t_1, y_1), or its transpose, for every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from sparsesolve.matrix import SparseMatrix
+from sparsesolve.ode.adjoint._parameters import Parameters
+from sparsesolve.ode.adjoint._solve import Factors, no_factors, solve_with
+from sparsesolve.ode.multistep._bdf import BDF
+from sparsesolve.ode.multistep._differences import ALPHA, MAX_ORDER, PREDICTION, ROWS, UPDATE, rescaling
+from sparsesolve.ode.stepping._start import start_slope
+from sparsesolve.ode.system._system import StiffSystem
+
+
+class BdfRecord(eqx.Module):
+    """What a step leaves behind: see the module."""
+
+    start: Array
+    end: Array
+    order: Array
+    history_step: Array
+    fresh: Array
+    y: Array
+    moved: Array | None  # y_1 - (y_p - psi), with a mass matrix
+
+
+class BdfMemory(eqx.Module):
+    """What a sweep carries besides the tangent or cotangent."""
+
+    factors: Factors
+    guess: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BdfSteps:
+    """How to record and sweep the steps of a `BDF` solver. Host-side."""
+
+    solver: BDF
+
+    vectors: ClassVar = 1  # of a record
+
+    def system(self, terms: Any, t: Any, y: Any, args: Any) -> StiffSystem:
+        """The prepared system."""
+        return self.solver._system(terms, t, y, args)
+
+    def record(self, system: StiffSystem, before: Any, after: Any) -> BdfRecord:
+        """Of the step from `before` to `after`, states of diffrax's loop."""
+        old = before.solver_state
+        y = system.structure.ravel(after.y)
+        fresh = (old.order == 0) | jnp.asarray(before.made_jump)
+        moved = None
+        if system.mass is not None:
+            # F(y_1) = 0 does not tell it where M is singular.
+            x0 = system.structure.ravel(before.y)
+            history = jnp.where(fresh, self._begun(system, before, x0), old.differences)
+            order, ratio, _ = self._coefficients(before.tprev, before.tnext, old.order, old.step, fresh, system.dtype)
+            predicted, psi = (jnp.asarray(PREDICTION, system.dtype)[order] @ rescaling(order, ratio)) @ history
+            moved = y - predicted + psi
+        return BdfRecord(before.tprev, before.tnext, old.order, old.step, fresh, y, moved)
+
+    def _begun(self, system: StiffSystem, before: Any, x: Array) -> Array:
+        step = before.tnext - before.tprev
+        fresh = (before.solver_state.order == 0) | jnp.asarray(before.made_jump)
+        slope = lax.cond(
+            eqxi.unvmap_any(fresh),
+            lambda: start_slope(system, before.tprev, x, step),
+            lambda: jnp.zeros_like(x),
+        )
+        return jnp.zeros((ROWS, x.size), x.dtype).at[0].set(x).at[1].set(step.astype(x.dtype) * slope)
+
+    def carry(self, x: Array) -> Array:
+        """The tangent of a state as that of a history."""
+        return jnp.zeros((ROWS, x.size), x.dtype).at[0].set(x)
+
+    def value(self, carry: Array) -> Array:
+        """The tangent of the state in that of a history; for cotangents see `carry`."""
+        return carry[0]
+
+    def memory(self, system: StiffSystem) -> BdfMemory:
+        """At the start of a sweep."""
+        return BdfMemory(no_factors(system), jnp.zeros((system.size,), system.dtype))
+
+    def weights(self, record: BdfRecord, t: Array, dtype: Any) -> Array:
+        """The interpolated solution at `t` is a sum of rows of the history after the step with these weights."""
+        x = (t - record.end) / (record.end - record.start)
+        order = jnp.where(record.fresh, 1, record.order)
+        powers = [jnp.ones_like(x)]
+        for m in range(MAX_ORDER):
+            powers.append(powers[-1] * (x + m) / (m + 1))
+        powers += [jnp.zeros_like(x)] * (ROWS - MAX_ORDER - 1)
+        return jnp.where(jnp.arange(ROWS) <= order, jnp.stack(powers), 0.0).astype(dtype)
+
+    def forward(
+        self, system: StiffSystem, p: Parameters, record: BdfRecord, x0: Array, d: Array, moved: Any, memory: BdfMemory
+    ) -> tuple[Array, BdfMemory]:
+        """The tangent after a step from that before it and those of the parameters."""
+        dtype = system.dtype
+        order, ratio, c = self._of(record, dtype)
+        step = (record.end - record.start).astype(dtype)
+
+        def begin() -> Array:
+            slope = p.start_tangent(record.start, x0, step, d[0], moved)
+            return jnp.zeros_like(d).at[0].set(d[0]).at[1].set(step * slope)
+
+        d = lax.cond(eqxi.unvmap_any(record.fresh), lambda: jnp.where(record.fresh, begin(), d), lambda: d)
+        scaled = rescaling(order, ratio) @ d
+        predicted, psi = jnp.asarray(PREDICTION, dtype)[order] @ scaled
+        right = system.multiply_mass(predicted - psi, record.end, record.y)
+        right = right + p.tangent(lambda s: _residual(s, record, c), (), (), moved)
+        y, memory = self._solve(system, record, c, right, memory, transpose=False)
+        update = jnp.asarray(UPDATE, dtype)[order]
+        return update[:, :ROWS] @ scaled + update[:, ROWS:] * (y - predicted)[None], memory
+
+    def backward(
+        self, system: StiffSystem, p: Parameters, record: BdfRecord, x0: Array, d: Array, sums: Any, memory: BdfMemory
+    ) -> tuple[Array, Any, BdfMemory]:
+        """The cotangent before a step from that after it, with those of the parameters added to `sums`."""
+        dtype = system.dtype
+        order, ratio, c = self._of(record, dtype)
+        step = (record.end - record.start).astype(dtype)
+        update, prediction = jnp.asarray(UPDATE, dtype)[order], jnp.asarray(PREDICTION, dtype)[order]
+        moved = update[:, ROWS] @ d
+        w, memory = self._solve(system, record, c, moved, memory, transpose=True)
+        known = _mass_transposed(system, w, record)
+        sums = p.add(sums, record.end, record.y, c * w, -w, record.moved)
+        both = jnp.stack([known - moved, -known])
+        d = rescaling(order, ratio).T @ (update[:, :ROWS].T @ d + prediction.T @ both)
+
+        def begin(loop: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
+            _, d, sums = loop
+            x, sums = p.start_cotangents(record.start, x0, step, jnp.where(record.fresh, step * d[1], 0.0), sums)
+            alone = jnp.zeros_like(d).at[0].set(d[0] + x)
+            return jnp.zeros_like(record.fresh), jnp.where(record.fresh, alone, d), sums
+
+        # A loop of one turn or none: unlike a condition it hands the sums through without copying them.
+        _, d, sums = lax.while_loop(lambda loop: eqxi.unvmap_any(loop[0]), begin, (record.fresh, d, sums))
+        return d, sums, memory
+
+    def _solve(
+        self, system: StiffSystem, record: BdfRecord, c: Array, b: Array, memory: BdfMemory, *, transpose: bool
+    ) -> tuple[Array, BdfMemory]:
+        t, y = record.end, record.y
+        data = system.matrix(system.jacobian(t, y), 1.0, -c, t, y)
+        matrix = SparseMatrix(data, system.plan.pattern)
+        product = lambda v: v @ matrix if transpose else matrix @ v  # noqa: E731
+        if system.mass is not None and not system.mass.is_constant:
+            minus = lambda z: _residual(system, dataclasses.replace(record, y=z, moved=record.moved + z - y), -c, 1.0)  # noqa: E731
+            product = (lambda v: jax.vjp(minus, y)[1](v)[0]) if transpose else (lambda v: jax.jvp(minus, (y,), (v,))[1])
+        w, factors = solve_with(system, memory.factors, data, c, product, b, memory.guess, transpose=transpose)
+        return w, BdfMemory(factors, w)
+
+    def _of(self, record: BdfRecord, dtype: Any) -> tuple[Array, Array, Array]:
+        return self._coefficients(record.start, record.end, record.order, record.history_step, record.fresh, dtype)
+
+    def _coefficients(
+        self, start: Array, end: Array, order: Array, step: Array, fresh: Array, dtype: Any
+    ) -> tuple[Array, Array, Array]:
+        h = end - start
+        order = jnp.where(fresh, 1, order)
+        ratio = jnp.where(fresh, 1.0, h / step).astype(dtype)
+        return order, ratio, (h / jnp.asarray(ALPHA, h.dtype)[order]).astype(dtype)
+
+
+def _residual(system: StiffSystem, record: BdfRecord, c: Any, sign: float = -1.0) -> Array:
+    """`c f(t, y) + sign M moved`."""
+    out = c * system.rhs(record.end, record.y)
+    if system.mass is None:
+        return out
+    return out + sign * system.multiply_mass(record.moved, record.end, record.y)
+
+
+def _mass_transposed(system: StiffSystem, v: Array, record: BdfRecord) -> Array:
+    if system.mass is None:
+        return v
+    return v @ system.mass.matrix(record.end, record.y)

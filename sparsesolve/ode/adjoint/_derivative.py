@@ -1,0 +1,346 @@
+"""The derivative rule of a recorded integration: from tangents of what moves to tangents of what was saved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from sparsesolve.ode.adjoint._parameters import Parameters, parameters_of, with_parameters
+from sparsesolve.ode.adjoint._sweep import Sweep
+from sparsesolve.ode.stepping._start import start_slope
+from sparsesolve.ode.system._system import StiffSystem
+
+SAVE_STATE = dfx.SubSaveAt(t1=True).fn  # diffrax's default: the state itself
+_TWICE = (
+    "DiscreteAdjoint gives first derivatives only; for second derivatives write adjoint=diffrax.DirectAdjoint(), or "
+    "forward mode twice with adjoint=diffrax.ForwardMode()."
+)
+_CLOSED = (
+    "DiscreteAdjoint has no derivatives by values that a function in saveat closes over; hand them over in args."
+)
+_JUMPS = (
+    "DiscreteAdjoint has no derivatives by jump_ts or step_ts; write adjoint=diffrax.RecursiveCheckpointAdjoint(), or "
+    "jax.lax.stop_gradient around the times."
+)
+
+
+class Moving(eqx.Module):
+    """What a derivative may move.
+
+    Attributes:
+        y: initial state.
+        t0: start.
+        t1: end.
+        ts: times to save at, for each part of `saveat`.
+        parameters: arrays of right-hand side and mass matrix.
+        args: arrays for the functions in `saveat`.
+    """
+
+    y: Any
+    t0: Array
+    t1: Array
+    ts: list[Array | None]
+    parameters: list[Array]
+    args: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One call of an adjoint's `loop`. Host-side.
+
+    Attributes:
+        loop: diffrax's.
+        steps: how steps are recorded, see `_methods.py`.
+        call: arguments of the call.
+        room: most steps that are recorded.
+    """
+
+    loop: Callable[..., Any]
+    steps: Any
+    call: dict[str, Any]
+    room: int
+
+    @property
+    def subs(self) -> list[Any]:
+        """Parts of `saveat`."""
+        return jtu.tree_leaves(self.call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
+
+    def plain(self) -> Any:
+        """The integration as diffrax makes it."""
+        inner, outer = _loops(None)
+        return self.loop(**self.call, inner_while_loop=inner, outer_while_loop=outer)
+
+    def recorded(self, system: StiffSystem) -> tuple[Any, Any, list[Any]]:
+        """The same, and records of the steps, and states at the times saved at."""
+        extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
+        call = self.call
+        call = _saving_states(call, [times_of(call)[k] for k in extra])
+        struct = eqx.filter_eval_shape(lambda s: self.steps.record(system, s, s), call["init_state"])
+        buffers = jtu.tree_map(lambda s: jnp.zeros((self.room, *s.shape), s.dtype), struct)
+        found: list[Any] = []
+        record = lambda before, after: self.steps.record(system, before, after)  # noqa: E731
+        inner, outer = _loops((record, buffers, found))
+        final, aux = self.loop(**call, inner_while_loop=inner, outer_while_loop=outer)
+        own, states = final.save_state
+        raw: list[Any] = [None] * len(self.subs)
+        for k, saved in zip(extra, states, strict=True):
+            raw[k] = saved.ys
+        return (eqx.tree_at(lambda s: s.save_state, final, own, is_leaf=lambda s: s is None), aux), found[0], raw
+
+
+def _loops(recording: Any) -> tuple[Callable, Callable]:
+    def inner(cond: Any, body: Any, start: Any, *, max_steps: Any, buffers: Any, checkpoints: Any) -> Any:
+        del checkpoints
+        return eqxi.while_loop(cond, body, start, max_steps=max_steps, buffers=buffers, kind="lax")
+
+    def outer(cond: Any, body: Any, start: Any, *, max_steps: Any, buffers: Any) -> Any:
+        if recording is None:
+            return eqxi.while_loop(cond, body, start, max_steps=max_steps, buffers=buffers, kind="lax")
+        record, empty, found = recording
+
+        def both(loop: Any) -> Any:
+            state, records = loop
+            after = body(state)
+            place = state.num_accepted_steps
+            new = jtu.tree_map(lambda v, b: b.at[place].set(v), record(state, after), records)
+            return after, new
+
+        final, records = eqxi.while_loop(
+            lambda loop: cond(loop[0]),
+            both,
+            (start, empty),
+            max_steps=max_steps,
+            buffers=lambda loop: [*buffers(loop[0]), loop[1]],
+            kind="lax",
+        )
+        found.append(records)
+        return final
+
+    return inner, outer
+
+
+def _saving_states(call: dict[str, Any], ts: list[Any]) -> dict[str, Any]:
+    """The call with further parts of `saveat` that save the state itself."""
+    init = call["init_state"]
+    parts = [dfx.SubSaveAt(ts=t) for t in ts]
+    kind = type(jtu.tree_leaves(init.save_state, is_leaf=lambda s: hasattr(s, "saveat_ts_index"))[0])
+    room = lambda count: jtu.tree_map(lambda y: jnp.full((count, *y.shape), jnp.inf, y.dtype), init.y)  # noqa: E731
+    saved = [kind(saveat_ts_index=0, ts=jnp.full_like(t, jnp.inf), ys=room(t.shape[0]), save_index=0) for t in ts]
+    saveat = eqx.tree_at(lambda s: s.subs, call["saveat"], (call["saveat"].subs, parts))
+    init = eqx.tree_at(lambda s: s.save_state, init, (init.save_state, saved), is_leaf=lambda s: s is None)
+    return {**call, "saveat": saveat, "init_state": init}
+
+
+def attach(run: Run, system: StiffSystem) -> Any:
+    """Runs the integration; its saved values are differentiable."""
+    call = _closed(run.call)
+    run = dataclasses.replace(run, call=call)
+    parameters = jtu.tree_leaves(parameters_of(system))
+    moving = Moving(
+        call["init_state"].y,
+        call["t0"],
+        call["t1"],
+        [sub.ts for sub in run.subs],
+        parameters,
+        eqx.filter(call["args"], eqx.is_array),
+    )
+    rest, static = eqx.partition((_guarded(call), system), eqx.is_array)
+    box: list[Any] = []
+
+    def whole(rest: Any) -> tuple[dict[str, Any], StiffSystem]:
+        return eqx.combine(lax.stop_gradient(rest), static)
+
+    def opened(out: Any) -> Any:
+        arrays, remainder = eqx.partition(out, eqx.is_array)
+        box[:] = [remainder]
+        return arrays
+
+    @jax.custom_jvp
+    def integrate(moving: Moving, rest: Any) -> Any:
+        del moving
+        return opened(dataclasses.replace(run, call=whole(rest)[0]).plain())
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        moving, rest = primals
+        inner, system = whole(rest)
+        here = dataclasses.replace(run, call=inner)  # of this trace
+        (final, aux), records, raw = here.recorded(system)
+        out = opened((final, aux))
+        tangent = _tangents(here, system, moving, tangents[0], final, records, raw)
+        return out, _placed(out, final, tangent)
+
+    integrate.defjvp(rule, symbolic_zeros=True)
+    arrays = integrate(moving, lax.stop_gradient(rest))
+    return eqx.combine(arrays, box[0])
+
+
+def _guarded(call: dict[str, Any]) -> dict[str, Any]:
+    """The call without what must not be differentiated silently as a constant."""
+    controller = call["stepsize_controller"]
+    if not isinstance(controller, dfx.ClipStepSizeController):
+        return call
+    times = [getattr(controller, name) for name in ("jump_ts", "step_ts")]
+    guarded = [None if t is None else eqxi.nondifferentiable(t, msg=_JUMPS) for t in times]
+    controller = eqx.tree_at(
+        lambda c: (c.jump_ts, c.step_ts), controller, tuple(guarded), is_leaf=lambda leaf: leaf is None
+    )
+    return {**call, "stepsize_controller": controller}
+
+
+def _closed(call: dict[str, Any]) -> dict[str, Any]:
+    """The call with functions in `saveat` whose surroundings are arrays of their own."""
+    init = call["init_state"]
+
+    def convert(sub: Any) -> Any:
+        if sub.fn is SAVE_STATE:
+            return sub
+        fn = eqx.filter_closure_convert(sub.fn, call["t0"], init.y, call["args"])
+        return eqx.tree_at(lambda s: s.fn, sub, eqxi.nondifferentiable(fn, msg=_CLOSED))
+
+    subs = jtu.tree_map(convert, call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
+    return {**call, "saveat": eqx.tree_at(lambda s: s.subs, call["saveat"], subs)}
+
+
+def _moves(tangent: Any) -> bool:
+    return not isinstance(tangent, SymbolicZero) and jnp.result_type(tangent) != jax.dtypes.float0
+
+
+def _full(tangent: Any, primal: Any) -> Any:
+    """The tangent as an array, zeros where there is none."""
+    if _moves(tangent):
+        return tangent
+    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
+        return jnp.zeros_like(primal)
+    return np.zeros(jnp.shape(primal), jax.dtypes.float0)
+
+
+def _tree(tangent: Any, primal: Any) -> Any:
+    leaves, treedef = jtu.tree_flatten(primal)
+    dots = jtu.tree_leaves(tangent, is_leaf=lambda t: isinstance(t, SymbolicZero))
+    return jtu.tree_unflatten(treedef, [_full(d, p) for d, p in zip(dots, leaves, strict=True)])
+
+
+def _any_moves(tangent: Any) -> bool:
+    return any(_moves(t) for t in jtu.tree_leaves(tangent, is_leaf=lambda t: isinstance(t, SymbolicZero)))
+
+
+def _tangents(
+    run: Run, system: StiffSystem, moving: Moving, along: Moving, final: Any, records: Any, raw: list[Any]
+) -> list[tuple[Any, Any]]:
+    """Tangents `(ts, ys)` of every part of `saveat`."""
+    structure = system.structure
+    flags = [_moves(d) for d in along.parameters]
+    x0 = structure.ravel(moving.y)
+    system, records, raw, x0 = eqxi.nondifferentiable((system, records, raw, x0), msg=_TWICE)
+    system = with_parameters(system, jtu.tree_unflatten(jtu.tree_structure(parameters_of(system)), moving.parameters))
+    system = eqxi.nondifferentiable(system, msg=_TWICE)
+    count = final.num_accepted_steps
+    shapes = [None if sub.ts is None else sub.ts.shape[0] for sub in run.subs]
+    steps = any(sub.steps for sub in run.subs)
+    sweep = Sweep(run.steps, system, Parameters(system, flags), records, count, x0, times_of(run.call), steps, run.room)
+    start = None
+    if _any_moves(along.y) or _moves(along.t0):
+        start = structure.ravel(_tree(along.y, moving.y))
+    if _moves(along.t0):
+        first = records.end[0] - records.start[0]
+        start = start - along.t0.astype(x0.dtype) * start_slope(system, moving.t0, x0, first)
+    chosen = [_full(d, p) for d, p, flag in zip(along.parameters, moving.parameters, flags, strict=True) if flag]
+    moved = sweep.apply(start, chosen, shapes)
+    return [
+        _saved(run, k, system, moving, along, final, records, raw[k], moved, x0, start) for k in range(len(run.subs))
+    ]
+
+
+def times_of(call: dict[str, Any]) -> list[Any]:
+    """Times saved at, for each part of `saveat`."""
+    subs = jtu.tree_leaves(call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
+    return [sub.ts for sub in subs]
+
+
+def _saved(
+    run: Run, k: int, system: StiffSystem, moving: Moving, along: Moving, final: Any, records: Any, raw: Any,
+    moved: Any, x0: Array, start: Any,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Tangents of the times and values of one part of `saveat`, shaped as these."""
+    sub = run.subs[k]
+    state = jtu.tree_leaves(final.save_state, is_leaf=lambda s: hasattr(s, "saveat_ts_index"))[k]
+    ts, ys = jnp.zeros_like(state.ts), jtu.tree_map(jnp.zeros_like, state.ys)
+    structure = system.structure
+    args = eqx.combine(moving.args, eqx.filter(run.call["args"], eqx.is_array, inverse=True))
+    args_dot = along.args
+    t_dots = {name: _full(getattr(along, name), getattr(moving, name)) for name in ("t0", "t1")}
+    slope = lambda t, x: start_slope(system, t, x, records.end[0] - records.start[0])  # noqa: E731
+
+    def shown(t: Array, x: Array, t_dot: Array, x_dot: Array, valid: Array) -> Any:
+        """Tangents of the values of `sub.fn` at rows of states."""
+        if sub.fn is SAVE_STATE:
+            out = jax.vmap(structure.unravel)(x_dot)
+        else:
+            fn = lambda t_, x_, a: jax.vmap(lambda s, z: sub.fn(s, structure.unravel(z), a))(t_, x_)  # noqa: E731
+            inexact, other = eqx.partition(args, eqx.is_inexact_array)
+            dots = jtu.tree_map(lambda p, d: _full(d, p), inexact, args_dot)
+            call = lambda t_, x_, a: fn(t_, x_, eqx.combine(a, other))  # noqa: E731
+            out = jax.jvp(call, (t, x, inexact), (t_dot, x_dot, dots))[1]
+        return jtu.tree_map(lambda v: jnp.where(valid.reshape(-1, *[1] * (v.ndim - 1)), v, 0), out)
+
+    def put(tree: Any, rows: Any, place: Any) -> Any:
+        return jtu.tree_map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b.astype(a.dtype), place, 0), tree, rows)
+
+    yes = jnp.ones((1,), bool)
+    offset = int(sub.t0)
+    if sub.t0:
+        start_dot = structure.ravel(_tree(along.y, moving.y))
+        ys = put(ys, shown(moving.t0[None], x0[None], t_dots["t0"][None], start_dot[None], yes), 0)
+        ts = put(ts, t_dots["t0"][None], 0)
+    if sub.ts is not None:
+        rows, times = moved.at_times[k], moving.ts[k]
+        values = jtu.tree_map(lambda y: y[offset : offset + times.shape[0]], state.ys) if raw is None else raw
+        x = jax.vmap(structure.ravel)(values)
+        valid = moved.saved[k]
+        x = jnp.where(valid[:, None], x, x0)
+        t_dot = _full(along.ts[k], times)
+        if _moves(along.ts[k]):
+            rows = rows + t_dot[:, None].astype(x.dtype) * jax.vmap(slope)(times, x)
+        ys = put(ys, shown(times, x, t_dot, rows, valid), offset)
+        ts = put(ts, jnp.where(valid, t_dot, 0), offset)
+    if sub.steps:
+        valid = jnp.arange(run.room) < final.num_accepted_steps
+        x = jnp.where(valid[:, None], records.y, x0)
+        ys = put(ys, shown(records.end, x, jnp.zeros_like(records.end), moved.at_steps, valid), offset)
+    if sub.t1:
+        x = structure.ravel(final.y)
+        end = moved.end
+        if _moves(along.t1):
+            end = end + along.t1.astype(x.dtype) * slope(final.tprev, x)
+        place = jnp.maximum(state.save_index - 1, 0)
+        ys = put(ys, shown(final.tprev[None], x[None], t_dots["t1"][None], end[None], yes), place)
+        ts = put(ts, t_dots["t1"][None], place)
+    return ts, ys
+
+
+def _placed(out: Any, final: Any, tangents: list[tuple[Any, Any]]) -> Any:
+    """The tangent of everything that `integrate` returns: of saved times and values; nothing else moves."""
+    is_saved = lambda s: hasattr(s, "saveat_ts_index")  # noqa: E731
+    arrays, aux = out
+    none = jtu.tree_map(_nothing, arrays)
+    saved, treedef = jtu.tree_flatten(none.save_state, is_leaf=is_saved)
+    new = [eqx.tree_at(lambda s: (s.ts, s.ys), s, pair) for s, pair in zip(saved, tangents, strict=True)]
+    none = eqx.tree_at(lambda s: s.save_state, none, jtu.tree_unflatten(treedef, new))
+    del final
+    return none, jtu.tree_map(_nothing, aux)
+
+
+def _nothing(leaf: Any) -> Any:
+    return SymbolicZero.from_primal_value(leaf)

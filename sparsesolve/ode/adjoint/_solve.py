@@ -1,0 +1,159 @@
+"""Linear systems of a sweep: W or its transpose at every recorded step, with the factors of another step.
+
+Generalized conjugate residuals preconditioned by factors of a W that is near: where the step size and the Jacobian
+have hardly changed, two or three products and solves reach the tolerance. W is factorized again where its shift has
+moved far, where the iteration does not arrive, and where the iterations beyond the first that were spent on old
+factors add up to the cost of new ones.
+
+Reference: S. C. Eisenstat, H. C. Elman, M. H. Schultz, "Variational iterative methods for nonsymmetric systems of
+linear equations", SIAM J. Numer. Anal. 20 (1983) 345, doi:10.1137/0720023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+from jax import lax
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from sparsesolve.linear import AbstractDirectSolver
+from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
+from sparsesolve.ode.system._system import StiffSystem
+
+BASIS = 8  # directions kept, and most iterations
+_FAR = 0.25  # |c - c_W| / (c + c_W) of factors that are not tried
+_SPENT = 8.0  # iterations beyond the first that a factorization is worth
+
+
+class Factors(eqx.Module):
+    """Factors that a sweep carries along.
+
+    Attributes:
+        arrays: of `M - shift J` at some step.
+        shift: NaN: none yet.
+        spent: iterations beyond the first since they were made.
+    """
+
+    arrays: PyTree[Array]
+    shift: Float[Array, ""]
+    spent: Float[Array, ""]
+
+
+def no_factors(system: StiffSystem) -> Factors:
+    """Before the first step of a sweep."""
+    zero = jnp.zeros((), system.dtype)
+    arrays = system.no_factors() if isinstance(system.linear_solver, AbstractDirectSolver) else None
+    return Factors(arrays, zero * jnp.nan, zero)
+
+
+def solve_with(
+    system: StiffSystem,
+    factors: Factors,
+    data: Inexact[Array, " nnz"],
+    shift: Float[Array, ""],
+    product: Callable[[Array], Array],
+    b: Float[Array, " n"],
+    guess: Float[Array, " n"],
+    *,
+    transpose: bool,
+) -> tuple[Float[Array, " n"], Factors]:
+    """`W^-1 b` or `W^-T b` to about `eps^(2/3)`; NaN where that is not reached.
+
+    Args:
+        system: prepared.
+        factors: from the step before.
+        data: values of W.
+        shift: of W.
+        product: with W or its transpose.
+        b: right-hand side.
+        guess: where to start.
+        transpose: which of the two.
+    """
+    linear: Any = system.linear_solver
+    if not isinstance(linear, AbstractDirectSolver):
+        return _general(linear, SparseMatrix(data, system.plan.pattern), b, transpose), factors
+    eps = jnp.finfo(b.dtype).eps
+    sizes = SparseMatrix(jnp.abs(data), system.plan.pattern)
+    far = ~(jnp.abs(shift - factors.shift) <= _FAR * (shift + factors.shift)) | (factors.spent > _SPENT)
+
+    def attempt(arrays: Any, x: Array, most: Any) -> tuple[Array, Array, Array]:
+        state = system.state_of(arrays, data.dtype)
+        inverse = lambda r: state.plan.solve(state.factors, r, transpose=transpose)  # noqa: E731
+        return conjugate_residuals(product, inverse, b, x, eps ** (2 / 3), most)
+
+    x, residual, steps = attempt(factors.arrays, guess, jnp.where(far, 0, BASIS))
+    bound = eps ** (2 / 3) * _size(b)
+
+    def again(loop: Any) -> Any:
+        tried, old, x, done, _ = loop
+        need = ~done
+        new = system.factor(data)
+        chosen = jtu.tree_map(lambda a, b: jnp.where(need, a, b), new, old.arrays)
+        other, residual, steps = attempt(chosen, jnp.where(jnp.isfinite(x), x, 0.0), jnp.where(need, 2 * BASIS, 0))
+        magnitude = jnp.abs(other) @ sizes if transpose else sizes @ jnp.abs(other)
+        okay = residual <= jnp.maximum(bound, 64 * eps * _size(magnitude + jnp.abs(b)))
+        x = jnp.where(need, other, x)
+        made = Factors(chosen, jnp.where(need, shift, old.shift), jnp.where(need, 0.0, old.spent))
+        return tried + 1, made, x, done | okay, jnp.where(need, steps, loop[4])
+
+    spent = factors.spent + jnp.maximum(steps - 1, 0).astype(b.dtype)
+    done = ~far & (residual <= bound)
+    start = (jnp.asarray(0), Factors(factors.arrays, factors.shift, spent), x, done, steps)
+    going = lambda loop: (loop[0] < 1) & ~eqxi.unvmap_all(loop[3])  # noqa: E731
+    _, made, x, done, _ = lax.while_loop(going, again, start)
+    return jnp.where(done, x, jnp.nan), made
+
+
+def conjugate_residuals(
+    product: Callable[[Array], Array],
+    inverse: Callable[[Array], Array],
+    b: Float[Array, " n"],
+    x: Float[Array, " n"],
+    tolerance: Any,
+    most: Any,
+) -> tuple[Float[Array, " n"], Array, Array]:
+    """`x`, the size of its residual, and iterations; stops at `tolerance |b|`, or where the residual shrinks no more."""
+    bound = tolerance * _size(b)
+    r = b - product(x)
+    basis = jnp.zeros((BASIS, *b.shape), b.dtype)
+
+    def body(loop: Any) -> Any:
+        x, r, now, k, directions, images, _ = loop
+        z = inverse(r)
+        q = product(z)
+        overlap = images @ q
+        z, q = z - overlap @ directions, q - overlap @ images
+        length = _size(q)
+        scale = jnp.where(length > 0, 1 / length, 0.0)
+        z, q = scale * z, scale * q
+        step = jnp.sum(q * r)
+        x, r = x + step * z, r - step * q
+        after = _size(r)
+        place = k % BASIS
+        good = after < 0.9 * now
+        return x, r, after, k + 1, directions.at[place].set(z), images.at[place].set(q), good
+
+    def going(loop: Any) -> Array:
+        return (loop[2] > bound) & (loop[3] < most) & loop[6]
+
+    start = (x, r, _size(r), jnp.asarray(0), basis, basis, jnp.asarray(True))
+    x, _, size, k, *_ = lax.while_loop(going, body, start)
+    return x, size, k
+
+
+def _general(linear: Any, matrix: SparseMatrix, b: Array, transpose: bool) -> Array:
+    state = linear.init(SparseLinearOperator(matrix), {})
+    if transpose:
+        state, _ = linear.transpose(state, {})
+    x, result, _ = linear.compute(state, b, {})
+    return jnp.where((result == lx.RESULTS.successful) | jnp.all(b == 0), x, jnp.nan)
+
+
+def _size(v: Array) -> Array:
+    return jnp.sqrt(jnp.sum(v * v))
