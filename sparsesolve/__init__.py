@@ -40,6 +40,7 @@ from sparsesolve.nonlinear import Newton as Newton, root_find as root_find
 from sparsesolve.ode import (
     BDF as BDF,
     TRBDF2 as TRBDF2,
+    DiscreteAdjoint as DiscreteAdjoint,
     KenCarp47 as KenCarp47,
     Kvaerno5 as Kvaerno5,
     RadauIIA5 as RadauIIA5,
@@ -78,6 +79,7 @@ __all__ = [
     "BiCGStab",
     "BlockJacobi",
     "Chebyshev",
+    "DiscreteAdjoint",
     "Dogleg",
     "FieldSplit",
     "GaussNewton",

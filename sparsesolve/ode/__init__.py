@@ -1,5 +1,6 @@
 """Stiff ordinary differential and differential-algebraic equations on sparse Jacobians, inside diffrax."""
 
+from sparsesolve.ode.adjoint._adjoint import DiscreteAdjoint as DiscreteAdjoint
 from sparsesolve.ode.multistep._bdf import BDF as BDF
 from sparsesolve.ode.newton._stage_newton import StageNewton as StageNewton
 from sparsesolve.ode.rosenbrock._rodas5p import Rodas5P as Rodas5P

@@ -16,6 +16,7 @@ PUBLIC = [
     "BlockJacobi",
     "CG",
     "Chebyshev",
+    "DiscreteAdjoint",
     "Dogleg",
     "FieldSplit",
     "GMRES",

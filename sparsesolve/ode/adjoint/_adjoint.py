@@ -29,8 +29,8 @@ from jax.core import Tracer
 from sparsesolve.ode.adjoint._derivative import Run, attach
 from sparsesolve.ode.adjoint._methods import steps_of
 
-MEMORY = 2**28  # bytes
-MOST_RECORDS = 4096
+MEMORY = 2**26  # bytes of records
+LEAST_RECORDS, MOST_RECORDS = 1024, 16384
 
 
 class DiscreteAdjoint(dfx.AbstractAdjoint):
@@ -40,8 +40,8 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
     `SaveAt(steps=k)` with `k > 1`, a solver state that was handed over.
 
     Attributes:
-        records: most steps that are recorded; by default what fits into 256 MB, at most 4096. An integration with
-            more steps gets derivatives that are NaN.
+        records: most steps that are recorded; by default what fits into 64 MB, at least 1024 and at most 16384. An
+            integration with more steps gets derivatives that are NaN.
         otherwise: adjoint for everything else.
 
     Example:
@@ -80,7 +80,9 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
         most = call["max_steps"]
         if most is not None and any(sub.steps for sub in subs):
             return most
-        fitting = self.records if self.records is not None else min(MOST_RECORDS, max(64, MEMORY // (8 * max(size, 1))))
+        fitting = self.records
+        if fitting is None:
+            fitting = min(MOST_RECORDS, max(LEAST_RECORDS, MEMORY // (8 * max(size, 1))))
         return fitting if most is None else min(most, fitting)
 
 
@@ -95,5 +97,3 @@ def _supported(call: dict[str, Any]) -> bool:
         and not call["passed_solver_state"]
         and not call["passed_controller_state"]
     )
-
-

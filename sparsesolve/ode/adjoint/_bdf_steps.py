@@ -39,7 +39,7 @@ class BdfRecord(eqx.Module):
     history_step: Array
     fresh: Array
     y: Array
-    moved: Array | None  # y_1 - (y_p - psi), with a mass matrix
+    moved: Any  # y_1 - (y_p - psi), with a mass matrix
 
 
 class BdfMemory(eqx.Module):

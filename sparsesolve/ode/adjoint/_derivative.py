@@ -12,48 +12,25 @@ import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
 
+from sparsesolve.ode.adjoint._moving import Moving, any_moves, full, full_tree, moves
 from sparsesolve.ode.adjoint._parameters import Parameters, parameters_of, with_parameters
+from sparsesolve.ode.adjoint._saves import SAVE_STATE, Saves, is_save_state
 from sparsesolve.ode.adjoint._sweep import Sweep
 from sparsesolve.ode.stepping._start import start_slope
 from sparsesolve.ode.system._system import StiffSystem
 
-SAVE_STATE = dfx.SubSaveAt(t1=True).fn  # diffrax's default: the state itself
 _TWICE = (
     "DiscreteAdjoint gives first derivatives only; for second derivatives write adjoint=diffrax.DirectAdjoint(), or "
     "forward mode twice with adjoint=diffrax.ForwardMode()."
 )
-_CLOSED = (
-    "DiscreteAdjoint has no derivatives by values that a function in saveat closes over; hand them over in args."
-)
+_CLOSED = "DiscreteAdjoint has no derivatives by values that a function in saveat closes over; hand them over in args."
 _JUMPS = (
     "DiscreteAdjoint has no derivatives by jump_ts or step_ts; write adjoint=diffrax.RecursiveCheckpointAdjoint(), or "
     "jax.lax.stop_gradient around the times."
 )
-
-
-class Moving(eqx.Module):
-    """What a derivative may move.
-
-    Attributes:
-        y: initial state.
-        t0: start.
-        t1: end.
-        ts: times to save at, for each part of `saveat`.
-        parameters: arrays of right-hand side and mass matrix.
-        args: arrays for the functions in `saveat`.
-    """
-
-    y: Any
-    t0: Array
-    t1: Array
-    ts: list[Array | None]
-    parameters: list[Array]
-    args: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +112,7 @@ def _saving_states(call: dict[str, Any], ts: list[Any]) -> dict[str, Any]:
     """The call with further parts of `saveat` that save the state itself."""
     init = call["init_state"]
     parts = [dfx.SubSaveAt(ts=t) for t in ts]
-    kind = type(jtu.tree_leaves(init.save_state, is_leaf=lambda s: hasattr(s, "saveat_ts_index"))[0])
+    kind = type(jtu.tree_leaves(init.save_state, is_leaf=is_save_state)[0])
     room = lambda count: jtu.tree_map(lambda y: jnp.full((count, *y.shape), jnp.inf, y.dtype), init.y)  # noqa: E731
     saved = [kind(saveat_ts_index=0, ts=jnp.full_like(t, jnp.inf), ys=room(t.shape[0]), save_index=0) for t in ts]
     saveat = eqx.tree_at(lambda s: s.subs, call["saveat"], (call["saveat"].subs, parts))
@@ -179,7 +156,7 @@ def attach(run: Run, system: StiffSystem) -> Any:
         (final, aux), records, raw = here.recorded(system)
         out = opened((final, aux))
         tangent = _tangents(here, system, moving, tangents[0], final, records, raw)
-        return out, _placed(out, final, tangent)
+        return out, _placed(out, tangent)
 
     integrate.defjvp(rule, symbolic_zeros=True)
     arrays = integrate(moving, lax.stop_gradient(rest))
@@ -213,35 +190,12 @@ def _closed(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "saveat": eqx.tree_at(lambda s: s.subs, call["saveat"], subs)}
 
 
-def _moves(tangent: Any) -> bool:
-    return not isinstance(tangent, SymbolicZero) and jnp.result_type(tangent) != jax.dtypes.float0
-
-
-def _full(tangent: Any, primal: Any) -> Any:
-    """The tangent as an array, zeros where there is none."""
-    if _moves(tangent):
-        return tangent
-    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
-        return jnp.zeros_like(primal)
-    return np.zeros(jnp.shape(primal), jax.dtypes.float0)
-
-
-def _tree(tangent: Any, primal: Any) -> Any:
-    leaves, treedef = jtu.tree_flatten(primal)
-    dots = jtu.tree_leaves(tangent, is_leaf=lambda t: isinstance(t, SymbolicZero))
-    return jtu.tree_unflatten(treedef, [_full(d, p) for d, p in zip(dots, leaves, strict=True)])
-
-
-def _any_moves(tangent: Any) -> bool:
-    return any(_moves(t) for t in jtu.tree_leaves(tangent, is_leaf=lambda t: isinstance(t, SymbolicZero)))
-
-
 def _tangents(
     run: Run, system: StiffSystem, moving: Moving, along: Moving, final: Any, records: Any, raw: list[Any]
 ) -> list[tuple[Any, Any]]:
     """Tangents `(ts, ys)` of every part of `saveat`."""
     structure = system.structure
-    flags = [_moves(d) for d in along.parameters]
+    flags = [moves(d) for d in along.parameters]
     x0 = structure.ravel(moving.y)
     system, records, raw, x0 = eqxi.nondifferentiable((system, records, raw, x0), msg=_TWICE)
     system = with_parameters(system, jtu.tree_unflatten(jtu.tree_structure(parameters_of(system)), moving.parameters))
@@ -250,17 +204,17 @@ def _tangents(
     shapes = [None if sub.ts is None else sub.ts.shape[0] for sub in run.subs]
     steps = any(sub.steps for sub in run.subs)
     sweep = Sweep(run.steps, system, Parameters(system, flags), records, count, x0, times_of(run.call), steps, run.room)
-    start = None
-    if _any_moves(along.y) or _moves(along.t0):
-        start = structure.ravel(_tree(along.y, moving.y))
-    if _moves(along.t0):
+    start: Any = None
+    if any_moves(along.y) or moves(along.t0):
+        start = structure.ravel(full_tree(along.y, moving.y))
+    if moves(along.t0):
         first = records.end[0] - records.start[0]
         start = start - along.t0.astype(x0.dtype) * start_slope(system, moving.t0, x0, first)
-    chosen = [_full(d, p) for d, p, flag in zip(along.parameters, moving.parameters, flags, strict=True) if flag]
+    chosen = [full(d, p) for d, p, flag in zip(along.parameters, moving.parameters, flags, strict=True) if flag]
     moved = sweep.apply(start, chosen, shapes)
-    return [
-        _saved(run, k, system, moving, along, final, records, raw[k], moved, x0, start) for k in range(len(run.subs))
-    ]
+    saves = Saves(run.call["args"], system, moving, along, final, records, moved, x0)
+    states = jtu.tree_leaves(final.save_state, is_leaf=is_save_state)
+    return [saves.of(k, sub, states[k], raw[k]) for k, sub in enumerate(run.subs)]
 
 
 def times_of(call: dict[str, Any]) -> list[Any]:
@@ -269,76 +223,13 @@ def times_of(call: dict[str, Any]) -> list[Any]:
     return [sub.ts for sub in subs]
 
 
-def _saved(
-    run: Run, k: int, system: StiffSystem, moving: Moving, along: Moving, final: Any, records: Any, raw: Any,
-    moved: Any, x0: Array, start: Any,
-) -> tuple[Any, Any]:  # fmt: skip
-    """Tangents of the times and values of one part of `saveat`, shaped as these."""
-    sub = run.subs[k]
-    state = jtu.tree_leaves(final.save_state, is_leaf=lambda s: hasattr(s, "saveat_ts_index"))[k]
-    ts, ys = jnp.zeros_like(state.ts), jtu.tree_map(jnp.zeros_like, state.ys)
-    structure = system.structure
-    args = eqx.combine(moving.args, eqx.filter(run.call["args"], eqx.is_array, inverse=True))
-    args_dot = along.args
-    t_dots = {name: _full(getattr(along, name), getattr(moving, name)) for name in ("t0", "t1")}
-    slope = lambda t, x: start_slope(system, t, x, records.end[0] - records.start[0])  # noqa: E731
-
-    def shown(t: Array, x: Array, t_dot: Array, x_dot: Array, valid: Array) -> Any:
-        """Tangents of the values of `sub.fn` at rows of states."""
-        if sub.fn is SAVE_STATE:
-            out = jax.vmap(structure.unravel)(x_dot)
-        else:
-            fn = lambda t_, x_, a: jax.vmap(lambda s, z: sub.fn(s, structure.unravel(z), a))(t_, x_)  # noqa: E731
-            inexact, other = eqx.partition(args, eqx.is_inexact_array)
-            dots = jtu.tree_map(lambda p, d: _full(d, p), inexact, args_dot)
-            call = lambda t_, x_, a: fn(t_, x_, eqx.combine(a, other))  # noqa: E731
-            out = jax.jvp(call, (t, x, inexact), (t_dot, x_dot, dots))[1]
-        return jtu.tree_map(lambda v: jnp.where(valid.reshape(-1, *[1] * (v.ndim - 1)), v, 0), out)
-
-    def put(tree: Any, rows: Any, place: Any) -> Any:
-        return jtu.tree_map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b.astype(a.dtype), place, 0), tree, rows)
-
-    yes = jnp.ones((1,), bool)
-    offset = int(sub.t0)
-    if sub.t0:
-        start_dot = structure.ravel(_tree(along.y, moving.y))
-        ys = put(ys, shown(moving.t0[None], x0[None], t_dots["t0"][None], start_dot[None], yes), 0)
-        ts = put(ts, t_dots["t0"][None], 0)
-    if sub.ts is not None:
-        rows, times = moved.at_times[k], moving.ts[k]
-        values = jtu.tree_map(lambda y: y[offset : offset + times.shape[0]], state.ys) if raw is None else raw
-        x = jax.vmap(structure.ravel)(values)
-        valid = moved.saved[k]
-        x = jnp.where(valid[:, None], x, x0)
-        t_dot = _full(along.ts[k], times)
-        if _moves(along.ts[k]):
-            rows = rows + t_dot[:, None].astype(x.dtype) * jax.vmap(slope)(times, x)
-        ys = put(ys, shown(times, x, t_dot, rows, valid), offset)
-        ts = put(ts, jnp.where(valid, t_dot, 0), offset)
-    if sub.steps:
-        valid = jnp.arange(run.room) < final.num_accepted_steps
-        x = jnp.where(valid[:, None], records.y, x0)
-        ys = put(ys, shown(records.end, x, jnp.zeros_like(records.end), moved.at_steps, valid), offset)
-    if sub.t1:
-        x = structure.ravel(final.y)
-        end = moved.end
-        if _moves(along.t1):
-            end = end + along.t1.astype(x.dtype) * slope(final.tprev, x)
-        place = jnp.maximum(state.save_index - 1, 0)
-        ys = put(ys, shown(final.tprev[None], x[None], t_dots["t1"][None], end[None], yes), place)
-        ts = put(ts, t_dots["t1"][None], place)
-    return ts, ys
-
-
-def _placed(out: Any, final: Any, tangents: list[tuple[Any, Any]]) -> Any:
+def _placed(out: Any, tangents: list[tuple[Any, Any]]) -> Any:
     """The tangent of everything that `integrate` returns: of saved times and values; nothing else moves."""
-    is_saved = lambda s: hasattr(s, "saveat_ts_index")  # noqa: E731
     arrays, aux = out
     none = jtu.tree_map(_nothing, arrays)
-    saved, treedef = jtu.tree_flatten(none.save_state, is_leaf=is_saved)
+    saved, treedef = jtu.tree_flatten(none.save_state, is_leaf=is_save_state)
     new = [eqx.tree_at(lambda s: (s.ts, s.ys), s, pair) for s, pair in zip(saved, tangents, strict=True)]
     none = eqx.tree_at(lambda s: s.save_state, none, jtu.tree_unflatten(treedef, new))
-    del final
     return none, jtu.tree_map(_nothing, aux)
 
 

@@ -59,7 +59,7 @@ class Parameters:
         """Sums of cotangents, nothing added yet."""
         return [jnp.zeros_like(leaf) for leaf in self.picked(self.leaves)]
 
-    def add(self, sums: list[Array], t: Array, x: Array, slope: Array, image: Array, moved: Array | None) -> list[Array]:
+    def add(self, sums: list[Array], t: Array, x: Array, slope: Array, image: Array, moved: Any) -> list[Array]:
         """The sums with the cotangents of `slope . f(t, x) + image . M moved` added."""
         if not sums:
             return sums

@@ -55,7 +55,7 @@ class Reads:
             for k, part in zip(dense, parts, strict=True):
                 full[k] = part
             found: list[Any] = []
-            waiting = {id(eqn): delta for (eqn, _), delta in zip(sites, deltas, strict=True)}
+            waiting = {id(eqn): (delta, operands[k]) for (eqn, k), delta in zip(sites, deltas, strict=True)}
             out = _evaluate(self._closed.jaxpr, self._closed.consts, full, waiting, found)
             return out[0], found
 
@@ -81,7 +81,7 @@ def _inlined(closed: Any, operands: list[Array]) -> Any:
             if eqn.primitive.name == "jit" and isinstance(inner, jex.ClosedJaxpr):
                 out = run(inner.jaxpr, inner.consts, inputs)
             else:
-                out = _bound(eqn, inputs)
+                out = _bound(jaxpr, eqn, inputs)
             values.update(zip(eqn.outvars, out, strict=True))
         return [_value(values, v) for v in jaxpr.outvars]
 
@@ -92,10 +92,13 @@ def _value(values: dict[Any, Any], v: Any) -> Any:
     return v.val if isinstance(v, jex.Literal) else values[v]
 
 
-def _bound(eqn: Any, inputs: list[Any]) -> list[Any]:
-    """One equation, evaluated."""
+def _bound(jaxpr: Any, eqn: Any, inputs: list[Any]) -> list[Any]:
+    """One equation of a jaxpr, evaluated."""
     pairs = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if not isinstance(v, jex.Literal)}
-    one = jex.Jaxpr((), list(pairs), eqn.outvars, [eqn], eqn.effects)
+    names = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+    one = jaxpr.replace(
+        constvars=[], invars=list(pairs), outvars=list(eqn.outvars), eqns=[eqn], effects=eqn.effects, debug_info=names
+    )
     return eval_jaxpr(one, [], *pairs.values())
 
 
@@ -116,18 +119,19 @@ def _inspect(jaxpr: Any, sites: list[tuple[Any, int]], whole: list[bool]) -> Non
 
 
 def _evaluate(
-    jaxpr: Any, consts: Any, args: list[Any], deltas: dict[int, Array], found: list[Any]
+    jaxpr: Any, consts: Any, args: list[Any], deltas: dict[int, tuple[Array, Array]], found: list[Any]
 ) -> list[Any]:
-    """The outputs, with `deltas` added to what the equations with these ids read; `found` gets where they read."""
+    """The outputs, with `deltas` added to what the equations with these ids read of tables; `found` gets where."""
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     values.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         inputs = [_value(values, v) for v in eqn.invars]
         if id(eqn) in deltas:
-            out = [_bound(eqn, [lax.stop_gradient(inputs[0]), *inputs[1:]])[0] + deltas[id(eqn)]]
+            delta, table = deltas[id(eqn)]
+            out = [_bound(jaxpr, eqn, [table, *inputs[1:]])[0] + delta]
             found.append(inputs[1:])
         else:
-            out = _bound(eqn, inputs)
+            out = _bound(jaxpr, eqn, inputs)
         values.update(zip(eqn.outvars, out, strict=True))
     return [_value(values, v) for v in jaxpr.outvars]
 

@@ -79,6 +79,7 @@ def solve_with(
     if not isinstance(linear, AbstractDirectSolver):
         return _general(linear, SparseMatrix(data, system.plan.pattern), b, transpose), factors
     eps = jnp.finfo(b.dtype).eps
+    guess = jnp.where(jnp.any(b != 0), guess, 0.0)  # lanes of a batch that have nothing to do
     sizes = SparseMatrix(jnp.abs(data), system.plan.pattern)
     far = ~(jnp.abs(shift - factors.shift) <= _FAR * (shift + factors.shift)) | (factors.spent > _SPENT)
 
@@ -118,7 +119,7 @@ def conjugate_residuals(
     tolerance: Any,
     most: Any,
 ) -> tuple[Float[Array, " n"], Array, Array]:
-    """`x`, the size of its residual, and iterations; stops at `tolerance |b|`, or where the residual shrinks no more."""
+    """`x`, the size of its residual, and iterations; ends at `tolerance |b|` or where the residual shrinks no more."""
     bound = tolerance * _size(b)
     r = b - product(x)
     basis = jnp.zeros((BASIS, *b.shape), b.dtype)

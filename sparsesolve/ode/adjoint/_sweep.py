@@ -163,9 +163,7 @@ class Sweep:
                 carry, cursor = self._collecting(ts, index, cursor, rows, i, record, carry)
                 moved.append(cursor)
             masked = jnp.where(active, carry, 0.0)
-            new, sums, memory = self.steps.backward(
-                self.system, self.parameters, record, before, masked, sums, memory
-            )
+            new, sums, memory = self.steps.backward(self.system, self.parameters, record, before, masked, sums, memory)
             return i - 1, jnp.where(active, new, carry), sums, memory, moved
 
         start = (

@@ -18,6 +18,7 @@ from jaxtyping import Array, PyTree
 from sparsesolve._tree import Structure
 from sparsesolve.linear import AutoSparse
 from sparsesolve.linear._unknowns import checked_unknowns
+from sparsesolve.ode.adjoint._adjoint import DiscreteAdjoint
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
@@ -83,7 +84,7 @@ def solve_ode(
         jump_ts: times at which `f` jumps; the integration restarts there.
         sparsity: entries of df/dy that can be nonzero; detected when `None`.
         event: where to stop, as in diffrax.
-        adjoint: how to differentiate, as in diffrax.
+        adjoint: how to differentiate, as in diffrax; `DiscreteAdjoint()` if `None`.
         max_steps: most steps; 131072 if `None`, and 4096 where all steps are saved.
         norm: of errors divided by their tolerances.
         inconsistent: what to do with a start that does not solve the equations without derivatives: `"correct"` the
@@ -138,7 +139,7 @@ def solve_ode(
         "controller": _controller(solver, rtol, atol, norm, jump_ts),
         "saveat": saveat,
         "event": event,
-        "adjoint": dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        "adjoint": _adjoint(saveat) if adjoint is None else adjoint,
         "meter": dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     }
     arrays, static = eqx.partition(wishes, eqx.is_array)
@@ -222,6 +223,12 @@ def _with_pivots(system: StiffSystem, solver: Any, times: Any, y0: Any) -> dfx.A
 
 def _linear_solver(solver: Any) -> Any:
     return solver.linear_solver
+
+
+def _adjoint(saveat: dfx.SaveAt) -> dfx.AbstractAdjoint:
+    # Derivatives of states of solver and controller, where somebody wants to see them, are diffrax's business.
+    shown = saveat.solver_state or saveat.controller_state
+    return dfx.RecursiveCheckpointAdjoint() if shown else DiscreteAdjoint()
 
 
 def _finished(solution: dfx.Solution, saveat: dfx.SaveAt, started: dict[str, Any]) -> dfx.Solution:

@@ -1,0 +1,137 @@
+"""Derivatives by sweeps over recorded steps: against diffrax's adjoint, differences and each other; what they cost."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsesolve.ode import BDF, DiscreteAdjoint, solve_ode
+
+OLD = dfx.RecursiveCheckpointAdjoint()
+
+
+def rober(t, y, k):
+    a, b, c = k[0] * y[0], k[1] * y[1] ** 2, k[2] * 1e4 * y[1] * y[2]
+    return jnp.stack([-a + c, a - b - c + 1e-4 * jnp.sin(t), b])
+
+
+def observed(y0, k, t0, t1, ts, adjoint):
+    """Something of the end, of times between seen by a function, and of all steps."""
+    saveat = dfx.SaveAt(
+        subs=[
+            dfx.SubSaveAt(t0=True, t1=True),
+            dfx.SubSaveAt(ts=ts, fn=lambda t, y, a: (y * a * t)[:2]),
+            dfx.SubSaveAt(ts=ts[:2]),
+        ]
+    )
+    sol = solve_ode(
+        rober, t0, t1, y0, k, solver=BDF(), rtol=1e-7, atol=1e-10, adjoint=adjoint, saveat=saveat, max_steps=2000
+    )
+    first, second, third = sol.ys
+    return jnp.sum(first**2) + jnp.sum(jnp.sin(second)) + jnp.sum(third[..., 0] * third[..., 2])
+
+
+ARGUMENTS = (jnp.array([1.0, 0.0, 0.0]), jnp.array([0.04, 3e7, 1.0]), 0.1, 40.0, jnp.array([0.3, 0.31, 5.0]))
+
+
+@pytest.fixture(scope="module")
+def reverse():
+    return eqx.filter_jit(jax.grad(observed, (0, 1, 2, 3, 4)))(*ARGUMENTS, DiscreteAdjoint())
+
+
+def test_gradients_agree_with_those_of_diffrax(reverse):
+    old = eqx.filter_jit(jax.grad(observed, (0, 1, 2, 3, 4)))(*ARGUMENTS, OLD)
+    for ours, theirs in zip(reverse, old, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=3e-4, atol=2e-6 * float(jnp.max(jnp.abs(theirs))))
+
+
+def test_forward_mode_is_the_transpose_of_reverse_mode(reverse):
+    along = (jnp.array([0.3, 0.01, -0.2]), jnp.array([0.01, -2e7, 0.5]), 0.1, -3.0, jnp.array([0.01, -0.02, 0.3]))
+    _, forward = eqx.filter_jit(
+        lambda *dots: jax.jvp(lambda *a: observed(*a, DiscreteAdjoint()), ARGUMENTS, dots)
+    )(*along)  # fmt: skip
+    np.testing.assert_allclose(forward, sum(jnp.vdot(a, b) for a, b in zip(reverse, along, strict=True)), rtol=3e-6)
+
+
+def test_jumps_and_a_singular_mass_matrix():
+    def pendulum_like(t, y, p):  # y0' = -p y0 + switched, 0 = y1 - y0^2
+        return jnp.stack([-p * y[0] + jnp.where(t > 0.5, 1.0, 0.0), y[1] - p * y[0] ** 2])
+
+    def end(p, start):
+        y0 = jnp.stack([start, p * start**2])
+        sol = solve_ode(
+            pendulum_like, 0.0, 1.0, y0, p, solver=BDF(), mass=np.array([1.0, 0.0]), jump_ts=[0.5],
+            rtol=1e-8, atol=1e-10, adjoint=DiscreteAdjoint(), max_steps=500,
+        )  # fmt: skip
+        return sol.ys[0, 1]
+
+    def exact(p, start):
+        y = start * jnp.exp(-p) + (1 - jnp.exp(-0.5 * p)) / p
+        return p * y**2
+
+    ours = jax.jit(jax.value_and_grad(end, (0, 1)))(2.0, 1.5)
+    right = jax.value_and_grad(exact, (0, 1))(2.0, 1.5)
+    np.testing.assert_allclose(jax.tree.leaves(ours), jax.tree.leaves(right), rtol=1e-5)
+
+
+def heat(t, y, p):
+    u = jnp.pad(y["u"], 1)
+    return {"u": 900.0 * p["k"] * (u[2:] - 2 * u[1:-1] + u[:-2]) - p["table"][p["where"]] * y["u"] ** 3}
+
+
+def heat_loss(p, y0, adjoint=None, **options):
+    sol = solve_ode(heat, 0.0, 0.05, y0, p, solver=BDF(), rtol=1e-5, atol=1e-7, adjoint=adjoint, **options)
+    return jnp.sum(sol.ys["u"][-1] ** 2)
+
+
+N, TABLE = 40, 100_000
+P = {"k": jnp.float64(1.0), "table": jnp.linspace(1.0, 2.0, TABLE), "where": jnp.arange(N, dtype=jnp.uint32) * 977}
+U0 = {"u": jnp.sin(jnp.pi * jnp.arange(1, N + 1) / (N + 1))}
+
+
+def all_equations(jaxpr, inside=False):
+    for eqn in jaxpr.eqns:
+        yield eqn, inside
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                body = getattr(inner, "jaxpr", inner)
+                if isinstance(body, jex.Jaxpr):
+                    yield from all_equations(body, inside or eqn.primitive.name == "while")
+
+
+def moving(p):
+    return {"k": p["k"], "table": p["table"]}
+
+
+def test_nothing_dense_and_no_table_in_a_step():
+    closed = jax.make_jaxpr(jax.grad(lambda q, y: heat_loss({**P, **q}, y), (0, 1)))(moving(P), U0)
+    tables = set()
+    for eqn, inside in all_equations(closed.jaxpr):
+        if eqn.primitive.name == "custom_linear_solve":
+            continue
+        for v in eqn.outvars:
+            shape = getattr(v.aval, "shape", ())
+            assert sum(size == N for size in shape) < 2, eqn
+            if inside and TABLE in shape and eqn.primitive.name not in ("while", "jit", "cond", "closed_call"):
+                tables.add(eqn.primitive.name)
+    assert tables <= {"scatter-add", "stop_gradient"}, tables  # the latter is no work
+
+
+def test_gradients_by_a_table_in_a_batch():
+    gradient = jax.jit(jax.vmap(jax.grad(lambda k, q: heat_loss({**P, "k": k, "table": q}, U0), (0, 1)), (0, None)))
+    ours_k, ours = gradient(jnp.array([1.0, 0.5]), P["table"])
+    alone = jax.jit(jax.grad(lambda k, q: heat_loss({**P, "k": k, "table": q}, U0, OLD), (0, 1)))
+    for lane, k in enumerate((1.0, 0.5)):
+        theirs_k, theirs = alone(k, P["table"])
+        np.testing.assert_allclose(ours_k[lane], theirs_k, rtol=1e-6)
+        np.testing.assert_allclose(ours[lane], theirs, rtol=1e-5, atol=1e-7 * float(jnp.max(jnp.abs(theirs))))
+
+
+def test_too_many_steps_give_nan_and_second_derivatives_an_error():
+    few = DiscreteAdjoint(records=5)
+    assert np.isnan(jax.jit(jax.grad(lambda k: heat_loss({**P, "k": k}, U0, few)))(1.0))
+    with pytest.raises(Exception, match="first derivatives only"):
+        jax.jacfwd(jax.grad(lambda k: heat_loss({**P, "k": k}, U0)))(1.0)
