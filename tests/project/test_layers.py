@@ -29,7 +29,14 @@ LAYERS = [
 ]
 # Likewise the folders inside a layer; files directly in the layer's folder may import any of them.
 ROOMS = {
-    "ode": [("system",), ("newton",), ("stepping",), ("multistep", "runge_kutta", "rosenbrock"), ("adjoint",), ("solve",)],
+    "ode": [
+        ("system",),
+        ("newton",),
+        ("stepping",),
+        ("multistep", "runge_kutta", "rosenbrock"),
+        ("adjoint",),
+        ("solve",),
+    ],
     "least_squares": [
         ("linear_step", "objective", "manifolds"),
         ("descent",),
