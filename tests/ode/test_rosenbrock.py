@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.ode import Rodas5P, Rosenbrock23
+from sparsesolve.ode import ROS34PW2, Rodas5P, Rosenbrock23
 from tests.ode.order_conditions import defects, density, trees, w_defects, weight
 
 
@@ -39,7 +39,18 @@ def test_rosenbrock23_meets_its_order_conditions_with_any_matrix():
     np.testing.assert_allclose(b, [0.0, 1.0, 0.0], atol=1e-14)
 
 
-@pytest.mark.parametrize(("method", "order"), [(Rodas5P, 4), (Rosenbrock23, 2)])
+def test_ros34pw2_meets_its_order_conditions_with_any_matrix():
+    tableau = ROS34PW2.tableau
+    alpha, gamma, b = tableau.textbook()
+    assert max(w_defects(b, alpha, gamma, 3)) < 1e-14
+    assert defects(b, alpha, gamma, 4)[3] > 1e-3
+    error = tableau.error @ gamma
+    assert max(w_defects(b - error, alpha, gamma, 2)) < 1e-14
+    np.testing.assert_allclose((alpha + gamma)[-1], b, atol=1e-14)  # stiffly accurate
+    assert abs(growth(tableau, -1e9)) < 1e-8
+
+
+@pytest.mark.parametrize(("method", "order"), [(Rodas5P, 4), (Rosenbrock23, 2), (ROS34PW2, 2)])
 def test_dense_output_meets_order_conditions_inside_the_step(method, order):
     alpha, gamma, _ = method.tableau.textbook()
     for theta in (0.3, 0.8, 1.0):
@@ -99,7 +110,7 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize(
-    ("solver", "order"), [(Rodas5P(), 5), (Rosenbrock23(), 2), (Rosenbrock23(max_jacobian_age=5), 2)]
+    ("solver", "order"), [(Rodas5P(), 5), (Rosenbrock23(max_jacobian_age=5), 2), (ROS34PW2(max_jacobian_age=5), 3)]
 )
 def test_order_of_convergence_with_time_in_the_equations(solver, order):
     tight, errors, inside = reference(), [], []
@@ -110,6 +121,20 @@ def test_order_of_convergence_with_time_in_the_equations(solver, order):
     rates = np.log2(np.asarray(errors[:-1]) / np.asarray(errors[1:]))
     assert abs(rates[-1] - order) < 0.35, (rates, errors)
     assert inside[-1] < inside[0] / 2.0 ** (2 * min(order, 4) - 1.5)
+
+
+@pytest.mark.parametrize("method", [Rosenbrock23, ROS34PW2])
+def test_estimates_do_not_hold_what_a_start_violates_algebraic_equations_by(method):
+    """Otherwise no step would be short enough: y[1] = y[0] is off by 1e-3, and y[0] hardly moves."""
+
+    def f(t, y, args):
+        return jnp.stack([-y[0], y[0] - y[1]])
+
+    terms, y0 = dfx.ODETerm(f), jnp.array([1.0, 1.001])
+    solver = method(mass=np.diag([1.0, 0.0]))
+    state = solver.init(terms, 0.0, 1e-8, y0, None)
+    y1, error, *_ = solver.step(terms, jnp.asarray(0.0), jnp.asarray(1e-8), y0, None, state, False)
+    assert jnp.max(jnp.abs(error)) < 1e-9 and abs(y1[1] - 1.0) < 1e-7
 
 
 def solved(problem, solver, rtol, **options):
@@ -145,8 +170,8 @@ def test_singular_mass_matrices():
 def test_a_kept_jacobian_saves_factorizations():
     problem = gallery.burgers(32)
     at = dfx.SaveAt(t1=True, solver_state=True)
-    fresh = solved(problem, Rosenbrock23(), 1e-4, saveat=at)
-    kept = solved(problem, Rosenbrock23(max_jacobian_age=20), 1e-4, saveat=at)
+    fresh = solved(problem, ROS34PW2(), 1e-4, saveat=at)
+    kept = solved(problem, ROS34PW2(max_jacobian_age=20), 1e-4, saveat=at)
     assert distance(fresh.ys, kept.ys) < 1e-3
     a, b = fresh.solver_state.counts, kept.solver_state.counts
     assert int(b["num_jacobians"]) < int(a["num_jacobians"]) / 3

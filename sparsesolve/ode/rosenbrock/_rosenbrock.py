@@ -85,6 +85,8 @@ def rosenbrock_step(
     end = _sum(tableau.m, rows, x)
     error = _sum(tableau.error, rows)
     assert end is not None and error is not None
+    if system.mass is not None and tableau.sees_start:
+        error = solve(system.multiply_mass(error))
     ok = jnp.all(jnp.isfinite(end)) & jnp.all(jnp.isfinite(error))
     return RosenbrockStep(end, error, jnp.stack(rows), value if tableau.ends_with_slope else slope, ok)
 

@@ -17,6 +17,7 @@ Reference: E. Hairer, G. Wanner, Solving Ordinary Differential Equations II (199
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -57,6 +58,13 @@ class RosenbrockTableau:
     def num_stages(self) -> int:
         """Linear systems solved in a step."""
         return self.m.size
+
+    @functools.cached_property
+    def sees_start(self) -> bool:
+        """Whether the error estimate holds what the start of a step violates algebraic equations by, whatever h: with
+        `f = J y` and `M = 0` the stages are `U = -(I + a)^-1 y`."""
+        violation = np.linalg.solve(np.eye(self.num_stages) + self.a, np.ones(self.num_stages))
+        return bool(abs(self.error @ violation) > 1e-8)
 
     def textbook(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`alpha`, `Gamma` and `b`."""
