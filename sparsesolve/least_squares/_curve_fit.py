@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,20 @@ from sparsesolve.linear._call_key import Same
 
 _residuals = BoundedCache("curve_fit residuals", maxsize=64)
 _OPTIONS = {"loss", "sparsity", "hessian", "max_steps", "throw", "verbose", "history"}
+_SCIPY = {  # what stands here for SciPy's other arguments
+    "method": "method= is not needed, one method serves with and without bounds; write solver= for another one",
+    "jac": "jac= is not needed, derivatives come from JAX",
+    "maxfev": "maxfev= counts evaluations; write max_steps= for the most steps",
+    "max_nfev": "max_nfev= counts evaluations; write max_steps= for the most steps",
+    "ftol": "write solver=LevenbergMarquardt(ftol=...); the default asks for all digits",
+    "xtol": "write solver=LevenbergMarquardt(rtol=...); the default asks for all digits",
+    "gtol": "gtol= is not needed; the default tolerances ask for all digits",
+    "x_scale": "x_scale= is not needed, parameters are scaled by the columns of the Jacobian",
+    "diag": "diag= is not needed, parameters are scaled by the columns of the Jacobian",
+    "f_scale": "write loss=Loss(name, scale=...)",
+    "epsfcn": "epsfcn= is not needed, nothing is differenced",
+    "diff_step": "diff_step= is not needed, nothing is differenced",
+}
 
 
 def curve_fit(
@@ -32,10 +46,11 @@ def curve_fit(
     p0: Any = None,
     sigma: Any = None,
     absolute_sigma: bool = False,
-    check_finite: bool = True,
+    check_finite: bool | None = None,
     bounds: Any = (-np.inf, np.inf),
     *,
     full_output: bool = False,
+    nan_policy: Literal["raise", "omit"] | None = None,
     solver: AbstractLeastSquaresSolver | None = None,
     **options: Any,
 ) -> Any:
@@ -53,10 +68,12 @@ def curve_fit(
         sigma: standard deviations of the data (a scalar or one each), or their covariance matrix `(m, m)`.
         absolute_sigma: `sigma` is in the units of the data; otherwise only ratios matter and the covariance is scaled
             so that the reduced chi^2 is one.
-        check_finite: refuse data that are not finite.
+        check_finite: refuse data that are not finite; `None` means yes.
         bounds: `(lower, upper)`, each a number or in the form of `p0`; `None` or infinite where there is no bound.
         full_output: also return a dictionary with `nfev` (evaluations), `fvec` (weighted residuals) and `solution` (the
             solution of `least_squares`, with its `report()`), a message, and 1 for success (0 otherwise).
+        nan_policy: `"omit"` leaves out data of which `ydata`, or `xdata` along its last axis, is NaN (their values must
+            be known); `"raise"` refuses them, as does `None`.
         solver: of `least_squares`; `None` means `LevenbergMarquardt()`.
         **options: of `least_squares`: `loss`, `sparsity`, `hessian`, `max_steps`, `throw`, `verbose`, `history`.
 
@@ -66,7 +83,8 @@ def curve_fit(
         infinite, with a warning.
 
     Raises:
-        TypeError: for unknown options, or a number of parameters that cannot be found out.
+        TypeError: for unknown options (for SciPy's other ones it says what to write instead), or a number of parameters
+            that cannot be found out.
         ValueError: for data that are not finite, fewer data than parameters, or shapes that do not fit.
         RuntimeError: if the fit fails.
 
@@ -84,15 +102,13 @@ def curve_fit(
         >>> [round(float(p), 2) for p in popt], [round(float(e), 2) for e in jnp.sqrt(jnp.diag(pcov))]
         ([2.01, 0.48], [0.05, 0.02])
     """
-    if unknown := sorted(set(options) - _OPTIONS):
-        raise TypeError(
-            f"curve_fit got {', '.join(unknown)}; beyond SciPy's arguments it takes {', '.join(sorted(_OPTIONS))}, and "
-            "solver= in place of method= (derivatives come from JAX, jac= is not needed)."
-        )
+    _check_options(options, nan_policy)
     ydata = jnp.asarray(ydata, jnp.result_type(ydata, float))
+    if nan_policy == "omit":
+        xdata, ydata, sigma = _without_nan(xdata, ydata, sigma)
     p0, starred, vector = _start(f, p0, bounds)
     n = sum(np.size(leaf) for leaf in jtu.tree_leaves(p0))
-    _check_data(xdata, ydata, n, check_finite)
+    _check_data(xdata, ydata, n, check_finite is None or check_finite)
     sigma = _checked_sigma(sigma, ydata)
     args = {"x": xdata, "y": ydata}
     residual = _residual(f, starred)
@@ -108,6 +124,42 @@ def curve_fit(
     info = {"nfev": sol.stats["num_residuals"], "fvec": sol.state.residual(), "solution": sol}
     message = "traced" if isinstance(good, Tracer) else (RESULTS[sol.result] or "converged")
     return sol.value, C, info, message, jnp.asarray(good, int)
+
+
+def _check_options(options: dict[str, Any], nan_policy: Any) -> None:
+    for name in sorted(set(options) - _OPTIONS):
+        hint = _SCIPY.get(name, f"beyond SciPy's arguments it takes {', '.join(sorted(_OPTIONS))} and solver")
+        raise TypeError(f"curve_fit got {name}; {hint}.")
+    if nan_policy not in (None, "raise", "omit"):
+        raise ValueError(f"curve_fit got nan_policy={nan_policy!r}; write 'raise', 'omit' or None.")
+
+
+def _without_nan(xdata: Any, ydata: Array, sigma: Any) -> tuple[Any, Array, Any]:
+    """Data without those that are NaN, and their standard deviations or covariance.
+
+    Raises:
+        TypeError: values are traced, so that it is not known how many are left.
+        ValueError: the data are no vector.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((xdata, ydata, sigma))):
+        raise TypeError(
+            "curve_fit got nan_policy='omit' with traced data, of which the number to be left is not known; give data "
+            "to be left out a large sigma and a finite value."
+        )
+    if ydata.ndim != 1:
+        raise ValueError(f"curve_fit got nan_policy='omit' for ydata of shape {ydata.shape}; it works on vectors.")
+    m = ydata.size
+    bad = np.isnan(np.asarray(ydata))
+    along = [leaf for leaf in jtu.tree_leaves(xdata) if jnp.ndim(leaf) and jnp.shape(leaf)[-1] == m]
+    for leaf in along:
+        if np.issubdtype(np.asarray(leaf).dtype, np.inexact):
+            bad |= np.isnan(np.asarray(leaf)).reshape(-1, m).any(0)
+    keep = np.flatnonzero(~bad)
+    kept = jtu.tree_map(lambda x: x[..., keep] if any(x is leaf for leaf in along) else x, xdata)
+    if sigma is not None and jnp.ndim(sigma):
+        sigma = jnp.asarray(sigma)
+        sigma = sigma[np.ix_(keep, keep)] if sigma.ndim == 2 else sigma[keep]
+    return kept, ydata[keep], sigma
 
 
 def _residual(f: Callable[..., Any], starred: bool) -> Callable[[Any, Any], Any]:

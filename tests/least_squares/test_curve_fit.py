@@ -56,6 +56,37 @@ def test_structures_of_parameters():
     np.testing.assert_allclose(pair, vector, rtol=1e-12)
 
 
+def test_data_that_are_no_numbers_can_be_left_out():
+    y, x = bad(Y), bad(X, 7)
+    found = ss.curve_fit(model, x, y, sigma=SIGMA, nan_policy="omit")
+    keep = np.delete(np.arange(30), [3, 7])
+    expected = ss.curve_fit(model, X[keep], Y[keep], sigma=SIGMA[keep])
+    np.testing.assert_array_equal(found[0], expected[0])
+    pairs = ss.curve_fit(lambda x, a, b: a * x[0] + b * x[1], np.stack([x, X**2]), y, sigma=BAND, nan_policy="omit")
+    tight = {"ftol": 1e-14, "xtol": 1e-14, "gtol": 1e-14}
+    reference = scipy.optimize.curve_fit(
+        lambda x, a, b: a * x[0] + b * x[1],
+        np.stack([X, X**2])[:, keep],
+        Y[keep],
+        sigma=BAND[np.ix_(keep, keep)],
+        **tight,
+    )
+    np.testing.assert_allclose(pairs[0], reference[0], rtol=1e-7)
+    np.testing.assert_allclose(pairs[1], reference[1], rtol=1e-6)
+
+
+def test_two_dimensional_data_in_single_precision_with_several_coordinates():
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 7))).astype(np.float32)
+
+    def bump(x, height, width):
+        return height * jnp.exp(-jnp.sum(x**2, axis=0) / width**2)
+
+    start = np.array([1.0, 1.0], np.float32)
+    popt, pcov = ss.curve_fit(bump, grid, bump(grid, np.float32(3.0), np.float32(0.5)), start)
+    assert popt.dtype == pcov.dtype == np.float32
+    np.testing.assert_allclose(popt, [3.0, 0.5], rtol=1e-5)
+
+
 def test_full_output():
     popt, _, info, message, ier = ss.curve_fit(model, X, Y, sigma=SIGMA, full_output=True)
     np.testing.assert_allclose(info["fvec"], (model(X, *popt) - Y) / SIGMA, rtol=1e-12)
@@ -135,6 +166,11 @@ def bad(values, place=3):
         (lambda: ss.curve_fit(lambda x, a: a * x[:-1], X, Y), ValueError, r"model of shape \(29,\) for ydata"),
         (lambda: ss.curve_fit(model, X, Y, jac="2-point"), TypeError, "jac= is not needed"),
         (lambda: ss.curve_fit(model, X, Y, [1.0, 1.0, 1.0], bounds=(2.0, 3.0)), ValueError, "outside the bounds"),
+        (lambda: ss.curve_fit(model, X, Y, method="lm"), TypeError, "one method serves with and without bounds"),
+        (lambda: ss.curve_fit(model, X, Y, maxfev=9), TypeError, "write max_steps="),
+        (lambda: ss.curve_fit(model, X, Y, colour=9), TypeError, "colour; beyond SciPy's arguments it takes hessian"),
+        (lambda: ss.curve_fit(model, X, Y, nan_policy="drop"), ValueError, "nan_policy='drop'"),
+        (lambda: jax.jit(lambda y: ss.curve_fit(model, X, y, nan_policy="omit"))(Y), TypeError, "traced data"),
     ],
 )
 def test_bad_calls_are_refused(call, error, words):
