@@ -19,8 +19,7 @@ Evaluate = Callable[[list[np.ndarray], bool], tuple[np.ndarray, list[np.ndarray]
 
 def ceres_trial(problem: str, p: Any, steps: int, target: float) -> Trial:
     """`ceres::Solve` with tight tolerances, Schur elimination for bundle adjustment, else sparse normal equations."""
-    import pyceres
-
+    pyceres = _quiet_ceres()
     start = time.perf_counter()
     blocks, residuals = _bundle(p) if problem == "ladybug" else _pose_graph(p) if problem == "m3500" else (None, None)
     if blocks is None or residuals is None:
@@ -54,10 +53,16 @@ def ceres_trial(problem: str, p: Any, steps: int, target: float) -> Trial:
     )
 
 
-def ceres_curve(p: Any, functions: Any) -> tuple[Any, int]:
-    """One run of NIST's collection, a dense residual block; also the number of evaluations."""
+def _quiet_ceres() -> Any:
     import pyceres
 
+    pyceres.logging.minloglevel = 3  # it prints every block with an infinite residual
+    return pyceres
+
+
+def ceres_curve(p: Any, functions: Any) -> tuple[Any, int]:
+    """One run of NIST's collection, a dense residual block; also the number of evaluations."""
+    pyceres = _quiet_ceres()
     residual, jacobian = functions
     y = np.array(p.y0, float)
 

@@ -71,13 +71,13 @@ def _compiled(residual: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return jax.jit(residual), jax.jit(jax.jacfwd(residual))
 
 
-def _functions(p: Any) -> tuple[Callable[[Any], np.ndarray], Callable[[Any], np.ndarray]]:
+def functions(p: Any) -> tuple[Callable[[Any], np.ndarray], Callable[[Any], np.ndarray]]:
     residual, jacobian = _compiled(p.residual)
     return (lambda b: np.asarray(residual(b, p.args))), (lambda b: np.asarray(jacobian(b, p.args)))
 
 
 def _scipy_curve(p: Any, method: str) -> tuple[Any, int]:
-    residual, jacobian = _functions(p)
+    residual, jacobian = functions(p)
     options = {"x_scale": "jac", "max_nfev": _STEPS, "ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
     fit = scipy.optimize.least_squares(residual, np.asarray(p.y0), jacobian, method=method, **options)
     return fit.x, fit.nfev
@@ -98,7 +98,7 @@ def _compiled_model(model: Any) -> Callable[..., Any]:
 def _lmfit_curve(p: Any) -> tuple[Any, int]:
     import lmfit
 
-    residual, jacobian = _functions(p)
+    residual, jacobian = functions(p)
     names = [f"b{i}" for i in range(len(p.y0))]
     start = lmfit.Parameters()
     for name, value in zip(names, np.asarray(p.y0), strict=True):
@@ -119,6 +119,59 @@ CURVES: dict[str, Callable[[Any], tuple[Any, int]]] = {
     "curve_fit": _curve_fit,
     "lmfit": _lmfit_curve,
 }
+
+
+def one_call(call: Callable[..., Any]) -> Trial:
+    """A fit of three parameters to 50 data, as a script calls it: after the first call, nothing else prepared."""
+    x = np.linspace(0.0, 4.0, 50)
+    y = 2.5 * np.exp(-1.3 * x) + 0.5 + 0.05 * np.sin(40.0 * x)
+    start = [1.0, 1.0, 0.0]
+
+    def model(x: Any, a: Any, k: Any, c: Any) -> Any:
+        return a * (jnp if isinstance(a, jax.Array) else np).exp(-k * x) + c
+
+    first = time.perf_counter()
+    call(model, x, y, start)
+    first = time.perf_counter() - first
+    exact = scipy.optimize.curve_fit(model, x, y, start, xtol=1e-14, ftol=1e-14)[0]
+
+    def check(found: Any) -> float:
+        return float(np.max(np.abs(np.asarray(found[0]) / exact - 1)))
+
+    return Trial(lambda: call(model, x, y, start), check, 1e-5, "deviation of parameters", None, first)
+
+
+def _lmfit_call(model: Any, x: Any, y: Any, start: Any) -> Any:
+    import lmfit
+
+    names = ("a", "k", "c")
+    found = lmfit.Model(model).fit(y, x=x, **dict(zip(names, start, strict=True)))
+    return [[found.best_values[name] for name in names]]
+
+
+CALLS: dict[str, Callable[..., Any]] = {"curve_fit": scipy.optimize.curve_fit, "lmfit": _lmfit_call}
+
+
+def spread_of_poses(covariances: Any, notes: dict[str, Any]) -> float:
+    """Deviation of two poses' spreads from GTSAM's published-start marginals, which the benchmark's peer recomputes."""
+    spread = np.sqrt(np.trace(np.asarray(covariances), axis1=1, axis2=2))
+    notes.update(poses=len(spread), largest=f"{spread.max():.6g}")
+    return float(abs(spread[3498] / 16.365977600518303 - 1))
+
+
+def gtsam_marginals(path: pathlib.Path) -> Trial:
+    """GTSAM's `Marginals` of all poses at its solution."""
+    import gtsam
+
+    graph, values = _gtsam_graph(gtsam, "m3500", path)
+    found = gtsam.LevenbergMarquardtOptimizer(graph, values).optimize()
+    notes: dict[str, Any] = {}
+
+    def run() -> Any:
+        marginals = gtsam.Marginals(graph, found)
+        return np.stack([marginals.marginalCovariance(i) for i in range(1, 3500)])
+
+    return Trial(run, lambda C: spread_of_poses(C, notes), 1e-4, "deviation", None, None, notes)
 
 
 def decay_check(p: Any) -> Callable[[Any], float]:

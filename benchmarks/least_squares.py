@@ -14,10 +14,13 @@ import jax
 import sparsesolve as ss
 from benchmarks import _fit_peers as peers
 from benchmarks._base import Benchmark, Case, SkipError, Trial
+from benchmarks._ceres import ceres_curve, ceres_trial
+from benchmarks._fit_picture import draw
 from sparsesolve import gallery
 
 _OURS, _DENSE = "sparsesolve", "optimistix LM"
-_TRF, _LM, _CURVE, _LMFIT, _GTSAM = "scipy trf", "scipy lm", "scipy curve_fit", "lmfit", "gtsam"
+_TRF, _LM, _CURVE, _LMFIT = "scipy trf", "scipy lm", "scipy curve_fit", "lmfit"
+_GTSAM, _CERES = "gtsam", "ceres"
 _FILES = {
     "ladybug": "bal/problem-49-7776-pre.txt",
     "m3500": "g2o/input_M3500_g2o.g2o",
@@ -30,7 +33,8 @@ COSTS = {"ladybug": 26688.6, "m3500": 137.912951, "sphere2500": 1351.401926}
 def cases(quick: bool) -> list[Case]:
     """Curves of NIST, many peaks, many small fits, and the published problems where their files are found."""
     found = [
-        Case("NIST, all runs", {"problem": "nist", "size": 0}, (_OURS, _LM, _TRF, _CURVE, _LMFIT, _DENSE)),
+        Case("NIST, all runs", {"problem": "nist", "size": 0}, (_OURS, _LM, _TRF, _CURVE, _LMFIT, _DENSE, _CERES)),
+        Case("one curve_fit call", {"problem": "call", "size": 1}, (_OURS, _CURVE, _LMFIT)),
         Case("150 peaks", {"problem": "peaks", "size": 150}, (_OURS, _TRF, _LM, _DENSE)),
         Case(
             f"{200 if quick else 2000} small fits",
@@ -41,8 +45,9 @@ def cases(quick: bool) -> list[Case]:
     if not quick:
         found += [
             Case("2000 peaks", {"problem": "peaks", "size": 2000}, (_OURS, _TRF)),
-            Case("Ladybug-49, 5 steps", {"problem": "ladybug", "size": 5}, (_OURS, _GTSAM)),
-            Case("M3500", {"problem": "m3500", "size": 0}, (_OURS, _GTSAM, _TRF)),
+            Case("Ladybug-49, 5 steps", {"problem": "ladybug", "size": 5}, (_OURS, _GTSAM, _CERES)),
+            Case("M3500", {"problem": "m3500", "size": 0}, (_OURS, _GTSAM, _CERES, _TRF)),
+            Case("M3500, covariances of all poses", {"problem": "covariance", "size": 0}, (_OURS, _GTSAM)),
             Case("sphere2500", {"problem": "sphere2500", "size": 0}, (_OURS, _GTSAM)),
         ]
     return found
@@ -86,6 +91,10 @@ def sparsesolve(problem: str, size: int) -> Trial:
     """`sparsesolve.least_squares` at its defaults."""
     if problem == "nist":
         return peers.collection(nist_runs(), _our_curve)
+    if problem == "call":
+        return peers.one_call(_our_call)
+    if problem == "covariance":
+        return _our_covariance()
     p = build(problem, size)
     if problem == "decays":
         return _mapped(p, lambda residual, y0, args: ss.least_squares(residual, None, y0, args, throw=False))
@@ -143,6 +152,24 @@ def optimistix(problem: str, size: int) -> Trial:
     return Trial(run, check, 1e-6, "excess over the least sum of squares", setup, compilation, notes)
 
 
+def _our_call(model: Any, x: Any, y: Any, start: Any) -> Any:
+    return jax.block_until_ready(ss.curve_fit(model, x, y, start))
+
+
+def _our_covariance() -> Trial:
+    p = build("m3500", 0)
+    sol = ss.least_squares(p.residual, None, p.y0, p.args, throw=False)
+
+    def run() -> Any:
+        return jax.block_until_ready(ss.covariance(sol, lambda y: y, blocks=True, absolute_sigma=True))
+
+    start = time.perf_counter()
+    run()
+    first = time.perf_counter() - start
+    notes: dict[str, Any] = {}
+    return Trial(run, lambda C: peers.spread_of_poses(C, notes), 1e-4, "deviation", None, first, notes)
+
+
 def _our_curve(p: gallery.FitProblem) -> tuple[Any, int]:
     sol = ss.least_squares(p.residual, None, p.y0, p.args, throw=False)
     return sol.value, int(sol.stats["num_residuals"])
@@ -176,6 +203,8 @@ def staged(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any]
 
 def _peer(kind: str) -> Callable[..., Trial]:
     def make(problem: str, size: int) -> Trial:
+        if problem == "call":
+            return peers.one_call(peers.CALLS[kind])
         if problem == "nist":
             return peers.collection(nist_runs(), peers.CURVES[kind])
         if problem == "decays":
@@ -188,7 +217,30 @@ def _peer(kind: str) -> Callable[..., Trial]:
 
 def gtsam(problem: str, size: int) -> Trial:
     """GTSAM's Levenberg-Marquardt on its own factors."""
+    if problem == "covariance":
+        return peers.gtsam_marginals(data_path("m3500"))
     return peers.gtsam_trial(problem, data_path(problem), size, COSTS[problem])
+
+
+def ceres(problem: str, size: int) -> Trial:
+    """Ceres with residuals in Python: for its steps and costs."""
+    if problem == "nist":
+        return peers.collection(nist_runs(), lambda p: ceres_curve(p, peers.functions(p)))
+    return ceres_trial(problem, build(problem, size), size, COSTS.get(problem, 0.0))
+
+
+def finish(rows: list[dict[str, Any]], path: pathlib.Path | None) -> str:
+    """Draws how the costs of published problems fall, where all cases were run."""
+    del rows
+    if path is None or path.name.endswith("_quick.json"):
+        return "pictures are drawn by a whole run"
+    found = {}
+    for name, target in COSTS.items():
+        try:
+            found[name] = (build(name, 0), target)
+        except SkipError:
+            continue
+    return f"wrote {draw(found, path.with_suffix('.png'))}"
 
 
 BENCHMARK = Benchmark(
@@ -203,5 +255,7 @@ BENCHMARK = Benchmark(
         _CURVE: _peer("curve_fit"),
         _LMFIT: _peer("lmfit"),
         _GTSAM: gtsam,
+        _CERES: ceres,
     },
+    finish=finish,
 )

@@ -115,7 +115,7 @@ def curve_fit(
     limits = None if _no_bounds(bounds) else tuple(_like(side, p0, vector) for side in bounds)
     sol = least_squares(residual, solver, p0, args, sigma=sigma, bounds=limits, **options)
     C, lost = covariance_or_infinite(sol, absolute_sigma)
-    if not isinstance(C, Tracer) and not bool(jnp.all(jnp.isfinite(C))):
+    if not isinstance(C, Tracer) and not np.isfinite(np.asarray(C)).all():
         what = undetermined(sol.state, lost) if bool(jnp.any(lost.which)) else "there are no more data than parameters"
         warnings.warn(f"curve_fit could not estimate the covariance of the parameters: {what}.", stacklevel=2)
     if not full_output:
@@ -187,6 +187,8 @@ def _start(f: Callable[..., Any], p0: Any, bounds: Any) -> tuple[Any, bool, bool
         return _default_start(_num_parameters(f), bounds), True, True
     if isinstance(p0, list | tuple):
         if all(jnp.ndim(leaf) == 0 and jtu.all_leaves([leaf]) for leaf in p0):
+            if all(isinstance(leaf, int | float | np.generic) for leaf in p0):
+                return jnp.asarray(np.array(p0), jnp.result_type(float, *p0)), True, True
             return jnp.stack([jnp.asarray(leaf, jnp.result_type(leaf, float)) for leaf in p0]), True, True
         return tuple(p0), True, False
     if isinstance(p0, np.ndarray | jax.Array):
