@@ -98,7 +98,7 @@ def sparsesolve(problem: str, size: int) -> Trial:
     p = build(problem, size)
     if problem == "decays":
         return _mapped(p, lambda residual, y0, args: ss.least_squares(residual, None, y0, args, throw=False))
-    steps = {"max_steps": size} if problem == "ladybug" else {}
+    steps: dict[str, Any] = {"max_steps": size} if problem == "ladybug" else {}
 
     def solve(y0: Any, args: Any) -> Any:
         sol = ss.least_squares(p.residual, None, y0, args, retract=p.retract, throw=False, **steps)
