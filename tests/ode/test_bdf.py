@@ -133,6 +133,25 @@ def test_jump_restarts_at_order_one():
     assert np.max(np.abs(sol.ys[0] - expected)) < 1e-5
 
 
+def test_a_jump_costs_one_rejected_step():
+    def f(t, y, args):
+        level = jnp.where(t < 1.0, 1.0, -50.0) * jnp.cos(t)
+        return jnp.stack([y[1], -y[0], -1e4 * (y[2] - level)])
+
+    controller = dfx.ClipStepSizeController(StiffController(1e-6, 1e-8), jump_ts=[1.0])
+
+    def attempts(t1, most):
+        y0 = jnp.array([1.0, 0.0, 1.0])
+        sol = dfx.diffeqsolve(
+            dfx.ODETerm(f), BDF(), 0.0, t1, None, y0, stepsize_controller=controller, max_steps=most, throw=False
+        )
+        return int(sol.stats["num_steps"]), int(sol.stats["num_rejected_steps"])
+
+    steps, before = attempts(1.0 - 1e-12, 1000)
+    _, after = attempts(2.0, steps + 8)
+    assert after - before <= 1
+
+
 def test_event_on_a_stiff_problem():
     event = dfx.Event(lambda t, y, args, **kwargs: y[0] - 0.5, optx.Newton(1e-10, 1e-10))
     sol = solve(oscillator, jnp.asarray(exact(0.0)), 10.0, 1e-8, event=event)

@@ -27,11 +27,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve.ode.multistep._corrector import Equation, attach_derivative, correct
 from sparsesolve.ode.multistep._differences import ALPHA, ERROR_CONSTANT, MAX_ORDER, PREDICTION, ROWS, UPDATE, rescaling
-from sparsesolve.ode.multistep._order import choose, strictness
+from sparsesolve.ode.multistep._order import choose, failure_norm, strictness
 from sparsesolve.ode.newton._kept import Kept, keep
 from sparsesolve.ode.newton._newton import Work, new_work
 from sparsesolve.ode.stepping._controller import ERROR_ORDER
-from sparsesolve.ode.stepping._start import rough_slope, start_slope
+from sparsesolve.ode.stepping._start import PROBES, first_reach, rough_slope, start_slope
 from sparsesolve.ode.system._stats import Counts, add_counts
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
 from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
@@ -193,8 +193,6 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         """One step; a step whose corrector fails returns `y0` and an infinite error."""
         system = self._system(terms, t0, y0, args)
         x0 = system.structure.ravel(y0)
-        plan = _plan_step(system, solver_state, t0, t1 - t0, x0, made_jump)
-        equation = Equation(t1, plan.predicted - plan.psi, plan.predicted, plan.c)
         tolerances = self.root_finder.rtol, self.root_finder.atol
 
         def norm_at(*states: Array) -> Callable[[Array], Array]:
@@ -202,8 +200,11 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
             return lambda v: scaled_norm(self.root_finder.norm, system.structure, v, weights)
 
         strict = strictness(lax.stop_gradient(self.root_finder.rtol), system.dtype, algebraic=system.mass is not None)
-        kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
+        trial = norm_at(lax.stop_gradient(x0)), strict
+        plan = _plan_step(system, solver_state, t0, t1 - t0, x0, made_jump, trial)
+        equation = Equation(t1, plan.predicted - plan.psi, plan.predicted, plan.c)
         fixed_system, fixed_equation = lax.stop_gradient((system, equation))
+        kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
         size = norm_at(fixed_equation.guess)
         near = jnp.where(plan.first, lax.stop_gradient(x0), fixed_equation.guess)
         x1, converged, work = correct(fixed_system, plan.work, fixed_equation, size, kappa, near)
@@ -217,10 +218,11 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         norm = norm_at(fixed0, fixed1)
         neighbours = plan.order + jnp.arange(3)
         norms = jnp.stack([norm(row) for row in fixed[neighbours]])
-        choice = choose(plan.order, plan.equal_steps + 1, norms, strict, (self.min_order, self.max_order))
+        limits = self.min_order, self.max_order
+        choice = choose(plan.order, plan.equal_steps + 1, norms, strict, limits, plan.reach)
         weights = tolerance_weights(system.structure, *tolerances, fixed0, fixed1)
         unit = norm(weights)  # 1 for most norms
-        error = jnp.where(converged, choice.error_norm / unit, jnp.inf)
+        error = jnp.where(converged, choice.error_norm, failure_norm(plan.reach)) / unit
         state = BDFState(
             after,
             t1 - t0,
@@ -252,20 +254,26 @@ class _StepPlan(NamedTuple):
     c: Float[Array, ""]
     work: Work
     first: Bool[Array, ""]  # made without a history
+    reach: Float[Array, ""]  # of such a step: what its start promises, in units of it; otherwise infinite
 
 
 def _plan_step(
-    system: StiffSystem, state: BDFState, t0: Array, step: Array, x0: Float[Array, " n"], made_jump: Any
+    system: StiffSystem, state: BDFState, t0: Array, step: Array, x0: Float[Array, " n"], made_jump: Any, trial: Any
 ) -> _StepPlan:
     dtype = system.dtype
     ratio = step / state.step
     start = (state.order == 0) | jnp.asarray(made_jump)
 
-    def begin() -> Array:
+    def begin() -> tuple[Array, Array]:
         slope = start_slope(system, t0, x0, step)
-        return jnp.zeros_like(state.differences).at[0].set(x0).at[1].set(step.astype(dtype) * slope)
+        rows = jnp.zeros_like(state.differences).at[0].set(x0).at[1].set(step.astype(dtype) * slope)
+        if system.mass is not None:
+            return rows, far
+        fixed = lax.stop_gradient((system, t0, x0, slope, step))
+        return rows, first_reach(*fixed, *trial) / fixed[-1].astype(dtype)
 
-    history = lax.cond(start, begin, lambda: state.differences)
+    far = jnp.asarray(jnp.inf, dtype)
+    history, reach = lax.cond(start, begin, lambda: (state.differences, far))
     order = jnp.where(start, 1, state.order)
     ratio = jnp.where(start, 1.0, ratio)
     scaling = rescaling(order, ratio.astype(dtype))
@@ -273,8 +281,11 @@ def _plan_step(
     changed = start | (jnp.abs(ratio - 1) > _SAME_STEP)
     c = (step / jnp.asarray(ALPHA, step.dtype)[order]).astype(dtype)
     old = state.kept.value
-    work = dataclasses.replace(old, counts=add_counts(old.counts, num_residuals=start))
-    return _StepPlan(order, jnp.where(changed, 0, state.equal_steps), history, scaling, predicted, psi, c, work, start)
+    probes = 0 if system.mass is not None else PROBES
+    work = dataclasses.replace(old, counts=add_counts(old.counts, num_residuals=start * (1 + probes)))
+    return _StepPlan(
+        order, jnp.where(changed, 0, state.equal_steps), history, scaling, predicted, psi, c, work, start, reach
+    )
 
 
 def _dense_info(system: StiffSystem, y1: Any, differences: Array, order: Array, step: Array) -> dict[str, Any]:

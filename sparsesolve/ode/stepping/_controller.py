@@ -22,7 +22,7 @@ from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
 
 SAFETY = 0.9  # of diffrax's controllers by default
 ERROR_ORDER = 2  # that encoded norms are made for
-_SMALLEST, _LARGEST = 0.01, 10.0
+_SMALLEST, _LARGEST = 1e-9, 10.0  # the smallest after a jump, from the step before to one of order 1
 _FAILED = 0.25  # after a corrector that did not converge
 
 

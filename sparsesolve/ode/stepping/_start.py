@@ -1,6 +1,9 @@
-"""The slope y' with which methods start that need it, also where the mass matrix is singular."""
+"""How a method starts: the slope y', also where the mass matrix is singular, and how far it carries."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -9,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsesolve.ode.newton._tangent import tangent_solve
 from sparsesolve.ode.system._system import StiffSystem
 
+PROBES = 3  # of the curvature, each at the step that the one before gave
 _FRACTION = 1e-2  # of the first step, over which a slope is found for singular mass matrices
 _CORRECTIONS = 3
 
@@ -62,6 +66,35 @@ def exact_start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step
     now = system.rhs(t, x)
     rights = jnp.stack([system.rhs(t + e.astype(t.dtype), x), *[now] * _CORRECTIONS])
     return lax.scan(correct, jnp.zeros_like(x), rights)[0]
+
+
+def first_reach(
+    system: StiffSystem,
+    t: Array,
+    x: Float[Array, " n"],
+    slope: Float[Array, " n"],
+    step: Array,
+    size: Callable[[Array], Float[Array, ""]],
+    strict: Float[Array, ""],
+) -> Float[Array, ""]:
+    """The length of a first step of order 1 that keeps its local error at a quarter of `1 / strict`, at most `step`.
+
+    The error is about h^2 |y''| / 4, and y'' a difference of slopes along an explicit step as long as the one in
+    question; that is repeated, since the curvature of a stiff problem depends on the scale it is looked at.
+
+    Reference: A. C. Hindmarsh et al., "SUNDIALS", ACM TOMS 31 (2005) 363, doi:10.1145/1089014.1089020 (CVODE's choice
+    of a first step).
+    """
+
+    def probe(_: Any, h: Array) -> Array:
+        curvature = size(system.rhs(t + h.astype(t.dtype), x + h * slope) - slope) / h
+        good = jnp.isfinite(curvature) & (curvature > 0)
+        better = 1 / jnp.sqrt(jnp.where(good, strict * curvature, 1.0))
+        return jnp.where(good, jnp.minimum(better, longest), jnp.where(curvature == 0, longest, 0.1 * h))
+
+    longest = step.astype(system.dtype)
+    moved = jnp.maximum(size(slope), jnp.finfo(system.dtype).tiny ** 0.5)
+    return lax.fori_loop(0, PROBES, probe, jnp.minimum(longest, 1 / moved))
 
 
 def rough_slope(system: StiffSystem, t: Array, y: PyTree[Array], field: PyTree[Array]) -> Float[Array, " n"]:
