@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.linear import GMRES
+from sparsesolve.linear import GMRES, AutoSparse
 from sparsesolve.ode import BDF, RadauIIA5, StiffController
+from sparsesolve.ode.system import _system
+from sparsesolve.ode.system._system import prepare_system
 from sparsesolve.precond import LaggedLU
 
 SMALL = ["hires", "orego"]
@@ -59,6 +61,20 @@ def test_counts_on_the_brusselator():
     assert int(counts["num_residuals"]) <= 2 * int(stats["num_steps"])
     assert int(stats["num_rejected_steps"]) <= 0.08 * int(stats["num_steps"])
     assert jax.tree.all(jax.tree.map(lambda leaf: bool(jnp.all(jnp.isfinite(leaf))), y))
+
+
+def test_large_factors_are_in_single_precision(monkeypatch):
+    problem = gallery.brusselator_ode(18)
+    _, stats, counts = integrator(problem, BDF(linear_solver=AutoSparse()))(1e-6)
+    monkeypatch.setattr(_system, "_LARGE", 1000)
+    low, low_stats, low_counts = integrator(problem, BDF())(1e-6)
+    assert int(low_stats["num_steps"]) <= 1.05 * int(stats["num_steps"])
+    assert int(low_counts["num_solves"]) <= 1.1 * int(counts["num_solves"])
+    full, _, _ = integrator(problem, BDF(linear_solver=AutoSparse()))(1e-8)
+    for name in low:
+        np.testing.assert_allclose(low[name], full[name], rtol=1e-5)
+    system = prepare_system(dfx.ODETerm(problem.rhs), 0.0, problem.y0, problem.args, guarded=True)
+    assert jnp.dtype("float32") in {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(system.no_factors))}
 
 
 def test_preconditioned_gmres_takes_the_place_of_the_factorization():

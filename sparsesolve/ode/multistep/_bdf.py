@@ -206,8 +206,9 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         fixed_system, fixed_equation = lax.stop_gradient((system, equation))
         kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
         size = norm_at(fixed_equation.guess)
+        units = tolerance_weights(system.structure, *tolerances, fixed_equation.guess)
         near = jnp.where(plan.first, lax.stop_gradient(x0), fixed_equation.guess)
-        x1, converged, work = correct(fixed_system, plan.work, fixed_equation, size, kappa, near)
+        x1, converged, work = correct(fixed_system, plan.work, fixed_equation, size, kappa, near, units)
         x1 = jnp.where(converged, x1, lax.stop_gradient(x0))
         x1 = attach_derivative(system, equation, x1, work.factors)
         d = x1 - plan.predicted
@@ -238,7 +239,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 
     def _system(self, terms: Any, t: Any, y: PyTree[Array], args: Any) -> StiffSystem:
         return prepare_system(
-            terms, t, y, args, sparsity=self.sparsity, mass=self.mass, linear_solver=self.linear_solver
+            terms, t, y, args, sparsity=self.sparsity, mass=self.mass, linear_solver=self.linear_solver, guarded=True
         )
 
 

@@ -31,7 +31,7 @@ from sparsesolve.ode.system._stats import add_counts
 from sparsesolve.ode.system._system import StiffSystem
 
 MAX_ITERATIONS = 4
-_SLOWEST = 0.25  # contraction that a changed c may cost: c / c_W between 3/5 and 5/3
+_SLOWEST = 0.3  # contraction that a changed c may cost: c / c_W between 7/13 and 13/7
 
 
 class Equation(NamedTuple):
@@ -62,6 +62,7 @@ def correct(
     size: Callable[[Array], Array],
     kappa: Float[Array, ""],
     near: Float[Array, " n"],
+    weights: Float[Array, " n"],
 ) -> tuple[Float[Array, " n"], Bool[Array, ""], Work]:
     """Solves the equation of a step: `(y, converged, work)`.
 
@@ -72,6 +73,7 @@ def correct(
         size: weighted norm of a vector.
         kappa: bound on the size of the error that the iteration leaves in `y`.
         near: where a new Jacobian is evaluated; the guess, if that can be trusted.
+        weights: tolerances of the components, the units in which factors of lower precision are judged.
     """
     contraction = jnp.abs(equation.c - work.shift) / (equation.c + work.shift)
     usable = (contraction <= _SLOWEST) & ~jnp.isnan(work.time)  # false where nothing was factorized yet
@@ -91,7 +93,7 @@ def correct(
         return ~state.converged & ~state.final
 
     def again(state: _Attempt) -> _Attempt:
-        fresh = _factorized(system, state.work, equation, state.renew, near)
+        fresh = _factorized(system, state.work, equation, state.renew, near, weights)
         done, fresh = sweep(dataclasses.replace(fresh, rate=unknown), MAX_ITERATIONS)
         return _Attempt(done.x, done.converged, jnp.asarray(True), state.renew, fresh)
 
@@ -104,14 +106,15 @@ def correct(
     return end.y, end.converged, dataclasses.replace(end.work, time=time, counts=counts)
 
 
-def _factorized(system: StiffSystem, work: Work, equation: Equation, renew: Array, y: Array) -> Work:
+def _factorized(system: StiffSystem, work: Work, equation: Equation, renew: Array, y: Array, weights: Array) -> Work:
     """`work` with a new `W`, and with a new Jacobian at `y` where `renew`."""
     t, c = equation.t, equation.c
     jacobian = lax.cond(renew, lambda: system.jacobian(t, y, work.invariants), lambda: work.jacobian)
+    failed = jnp.isnan(work.time) & ~jnp.isnan(work.shift)  # at the last step, with everything new
     return Work(
         jacobian=jacobian,
         time=jnp.where(renew, t, work.time),
-        factors=system.factor(system.matrix(jacobian, 1.0, -c, t, y)),
+        factors=system.refactor(system.matrix(jacobian, 1.0, -c, t, y), work.factors, weights, failed),
         shift=c,
         rate=jnp.ones_like(work.rate),
         invariants=work.invariants,

@@ -22,6 +22,7 @@ import lineax as lx
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from sparsesolve._cache import BoundedCache
+from sparsesolve.direct._guarded import GuardedPlan
 from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.linear import AbstractDirectSolver, AutoSparse
 from sparsesolve.linear._krylov_base import AbstractKrylovSolver
@@ -33,6 +34,8 @@ from sparsesolve.ode.system._rhs import RightHandSide, right_hand_side
 from sparsesolve.pattern import SparsityPattern
 
 _INEXACT = 1e-3  # of Krylov solves inside Newton's method: its contraction rate is no better for less
+
+_LARGE = 200_000  # factor entries from which half the memory traffic of a solve is worth a trial a factorization
 
 system_cache = BoundedCache("stiff systems", maxsize=64)
 
@@ -136,6 +139,17 @@ class StiffSystem(eqx.Module):
         state = self.linear_solver.init(SparseLinearOperator(SparseMatrix(data, self.plan.pattern)), {})
         return eqx.filter(state, eqx.is_array)
 
+    def refactor(
+        self, data: Inexact[Array, " nnz"], old: PyTree[Array], weights: Float[Array, " n"], force: Any
+    ) -> PyTree[Array]:
+        """As `factor`, in the place of older factors. Where the plan may lower the precision, `weights` are the units
+        in which its trial is judged, and `force` keeps it from doing so."""
+        plan = getattr(self.linear_solver, "plan", None)
+        if not isinstance(plan, GuardedPlan):
+            return self.factor(data)
+        factors = plan.refactor(data, old.factors.full, weights, force)
+        return dataclasses.replace(old, factors=factors, data=data)
+
     def no_factors(self, dtype: Any = None) -> PyTree[Array]:
         """Zeros in the place of factors, for the start of a loop."""
         struct = jax.ShapeDtypeStruct((self.plan.pattern.nnz,), self.dtype if dtype is None else dtype)
@@ -178,6 +192,7 @@ def prepare_system(
     sparsity: Any = None,
     mass: Any = None,
     linear_solver: lx.AbstractLinearSolver | None = None,
+    guarded: bool = False,
 ) -> StiffSystem:
     """The system of one solve, while tracing `init` or `step` of a diffrax solver (or outside any trace).
 
@@ -189,6 +204,8 @@ def prepare_system(
         sparsity: pattern of df/dy between components of `y`; `None` to detect it.
         mass: `None`, a constant matrix (`SparseMatrix`, SciPy, dense), or `mass(t, y, args)` that returns one.
         linear_solver: any lineax solver; `AutoSparse()` if `None`.
+        guarded: whether that may keep large factors in single precision, where a trial at every factorization finds
+            them good enough (`GuardedPlan`): for callers whose iteration measures its own contraction.
 
     Raises:
         TypeError: for terms that are not ordinary differential equations.
@@ -204,6 +221,8 @@ def prepare_system(
     key = (rhs.pure, given, mass_pattern, jnp.result_type(float))
     plan = system_cache.get(key, lambda: _make_plan(rhs, t, y, given, mass_pattern))
     solver = _pinned(AutoSparse() if linear_solver is None else linear_solver, plan.pattern)
+    if guarded and linear_solver is None and mass is None and structure.dtype == jnp.float64:
+        solver = _guarded(solver)
     return StiffSystem(rhs, prepared_mass, solver, plan)
 
 
@@ -263,6 +282,12 @@ def _pinned(solver: Any, pattern: SparsityPattern) -> Any:
     if isinstance(solver, AbstractKrylovSolver) and solver.pattern != pattern:
         return solver.prepare(pattern)
     return solver
+
+
+def _guarded(solver: AutoSparse) -> AutoSparse:
+    plan = solver.plan
+    assert plan is not None
+    return solver if plan.nnz_factor < _LARGE else dataclasses.replace(solver, plan=GuardedPlan(plan))
 
 
 def _as_pattern(sparsity: Any) -> SparsityPattern:
