@@ -17,8 +17,10 @@ from benchmarks._base import Case, Trial
 from benchmarks._ode_peers import Flat, build
 
 
-def ours(problem: str, lanes: int, rtol: float) -> Trial:
-    """`solve_ode` under `vmap`."""
+def _one(problem: str, lanes: int, rtol: float) -> tuple[Callable[[Any], Any], Any]:
+    """The solve of a lane, and what tells lanes apart."""
+    if problem == "van_der_pol":
+        return _oscillator(rtol), 1000 * (0.01 + 0.99 * np.random.default_rng(1).uniform(size=lanes))
     p, rates, name = _many(problem, lanes)
 
     def one(rate: Any) -> Any:
@@ -26,7 +28,32 @@ def ours(problem: str, lanes: int, rtol: float) -> Trial:
         sol = ss.solve_ode(p.rhs, p.t0, p.t1, p.y0, args, rtol=rtol, atol=p.scale * rtol, throw=False)
         return sol.ys[0], sol.stats["num_steps"]
 
-    return _trial(jax.vmap(one), problem, lanes, rates, rtol)
+    return one, rates
+
+
+def _oscillator(rtol: float) -> Callable[[Any], Any]:
+    """Van der Pol's equation until t = 300: the softer the spring the more steps, 15 times their mean at the most."""
+
+    def one(mu: Any) -> Any:
+        sol = ss.solve_ode(
+            lambda t, y, m: jnp.stack([y[1], m * (1 - y[0] ** 2) * y[1] - y[0]]),
+            0.0, 300.0, jnp.asarray([2.0, 0.0]), mu, rtol=rtol, atol=rtol / 100, throw=False,
+        )  # fmt: skip
+        return sol.ys[0], sol.stats["num_steps"]
+
+    return one
+
+
+def vmapped(problem: str, lanes: int, rtol: float) -> Trial:
+    """`solve_ode` under `vmap`: all lanes until the slowest ends."""
+    one, inputs = _one(problem, lanes, rtol)
+    return _trial(jax.vmap(one), problem, lanes, jnp.asarray(inputs), rtol)
+
+
+def ensemble(problem: str, lanes: int, rtol: float) -> Trial:
+    """`solve_ensemble`: chunks of active lanes."""
+    one, inputs = _one(problem, lanes, rtol)
+    return _trial(lambda values: ss.solve_ensemble(one, values), problem, lanes, jnp.asarray(inputs), rtol)
 
 
 def stock(problem: str, lanes: int, rtol: float) -> Trial:
@@ -97,6 +124,9 @@ def _many(problem: str, lanes: int) -> tuple[Any, Any, str]:
 
 def _first_lanes_error(problem: str, lanes: int, ends: np.ndarray) -> float:
     """Of the first two systems, relative to a tight solution."""
+    if problem == "van_der_pol":
+        one, inputs = _one(problem, lanes, 1e-9)
+        return float(max(jnp.max(jnp.abs(one(mu)[0] - end)) for mu, end in zip(inputs[:2], ends, strict=True)))
     p, rates, name = _many(problem, lanes)
     worst = 0.0
     for rate, end in zip(rates[:2], ends, strict=True):
@@ -108,16 +138,19 @@ def _first_lanes_error(problem: str, lanes: int, ends: np.ndarray) -> float:
 
 
 PEERS = {
-    "vmap": ours,
+    "vmap": vmapped,
+    "solve_ensemble": ensemble,
     "scipy BDF in a loop": scipy_loop,
     "diffrax Kvaerno5, vmap": stock,
 }
 
 
 def cases(quick: bool) -> list[Case]:
-    """ROBER and POLLU."""
-    lanes = 100 if quick else 1000
+    """ROBER and POLLU, whose lanes take about as many steps, and van der Pol, whose lanes do not."""
+    lanes, own = 100 if quick else 1000, tuple(PEERS)[:2]
+    found = [("rober", lanes, tuple(PEERS)), ("pollu", lanes, tuple(PEERS)), ("van_der_pol", lanes, own)]
+    found += [] if quick else [("van_der_pol", 4 * lanes, own)]
     return [
-        Case(f"{lanes} x {name}, rtol 1e-06", {"problem": name, "lanes": lanes, "rtol": 1e-6}, tuple(PEERS))
-        for name in ("rober", "pollu")
+        Case(f"{count} x {name}, rtol 1e-06", {"problem": name, "lanes": count, "rtol": 1e-6}, peers)
+        for name, count, peers in found
     ]

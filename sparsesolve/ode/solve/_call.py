@@ -135,7 +135,7 @@ def _event_seen_by_user(event: dfx.Event | None) -> dfx.Event | None:
         return None
 
     def condition(fn: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda t, y, packed, **others: fn(t, y, packed[0], **others)
+        return lambda t, y, args, **others: fn(t, y, args[0], **others)  # diffrax calls it by these names, too
 
     conditions = jtu.tree_map(condition, event.cond_fn, is_leaf=callable)
     return dfx.Event(conditions, event.root_finder, event.direction)

@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from sparsesolve._tree import Structure
 from sparsesolve.matrix import SparseMatrix
-from sparsesolve.ode.stepping._algebraic import LARGEST_DENSE
+from sparsesolve.ode.stepping._algebraic import LARGEST_DENSE, Algebraic
 from sparsesolve.ode.system._system import StiffSystem
 
 
@@ -44,6 +44,7 @@ def check_tolerances(rtol: Any, atol: Any, structure: Structure) -> None:
     real = [jnp.finfo(dtype) for dtype in structure.dtypes]
     eps = max(float(info.eps) for info in real)
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        _check_structure(name, tolerance, structure)
         for leaf in jtu.tree_leaves(tolerance):
             if isinstance(leaf, Tracer):
                 continue
@@ -60,6 +61,29 @@ def check_tolerances(rtol: Any, atol: Any, structure: Structure) -> None:
     leaves = [leaf for tree in (rtol, atol) for leaf in jtu.tree_leaves(tree)]
     if not any(isinstance(leaf, Tracer) for leaf in leaves) and all(not np.any(np.asarray(leaf)) for leaf in leaves):
         raise ValueError("solve_ode got rtol = atol = 0; write rtol=1e-6, say.")
+
+
+def _check_structure(name: str, tolerance: Any, structure: Structure) -> None:
+    """A tolerance is one number or array for all leaves, or a pytree like the state whose leaves fit its leaves."""
+    leaves, treedef = jtu.tree_flatten(tolerance)
+    single = jtu.treedef_is_leaf(treedef)
+    if not single and treedef != structure.treedef:
+        raise ValueError(
+            f"solve_ode got {name} as a pytree of another structure than the state:\n  state: {described(structure)}\n"
+            f"  {name}: {treedef}\nGive one number, or a pytree like the state."
+        )
+    for leaf, shape, path in zip(
+        leaves * len(structure.shapes) if single else leaves, structure.shapes, structure.names, strict=True
+    ):
+        try:
+            fits = np.broadcast_shapes(np.shape(leaf), shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"solve_ode got {name} of shape {np.shape(leaf)} for y0{path} of shape {shape}; give a number, or an "
+                "array that broadcasts to it."
+            )
 
 
 def check_slope(y: Structure, slope: Structure) -> None:
@@ -117,3 +141,48 @@ def check_index(system: StiffSystem, t: Any, x: Any) -> None:
             "equations do not determine the other unknowns (their Jacobian is singular): the index is above 1. "
             "Differentiate the constraints until they do, or write solver=RadauIIA5(index=...) for index 2 or 3."
         )
+
+
+def check_given_index(index: Any) -> None:
+    """Refuses components of an index other than 1, 2 or 3.
+
+    Raises:
+        ValueError: naming the index.
+    """
+    for leaf in jtu.tree_leaves(index):
+        if isinstance(leaf, Tracer):
+            continue
+        wrong = np.asarray(leaf)[~np.isin(np.asarray(leaf), (1, 2, 3))]
+        if wrong.size:
+            raise ValueError(
+                f"solve_ode got RadauIIA5(index=...) with a component of index {wrong.flat[0]:g}, but the method holds "
+                "for index 1, 2 and 3. Differentiate the constraints with respect to time until the index is at most 3."
+            )
+
+
+def check_constraints(system: StiffSystem, parts: Algebraic, t: Any, x: Any, rtol: Any) -> None:
+    """Refuses starts of systems of a higher index whose equations without derivatives are off by far.
+
+    Off means by more than a hundred times the relative tolerance (at least 1e-3) of what is added up in them,
+    `|J| |x|`. Hidden constraints are not looked at.
+
+    Raises:
+        ValueError: naming the equation.
+    """
+    slope = np.asarray(system.rhs(t, x))
+    jacobian = SparseMatrix(system.jacobian(t, x), system.plan.pattern).to_scipy()
+    terms = abs(jacobian) @ np.abs(np.asarray(x)) + np.finfo(slope.dtype).tiny
+    if parts.kernel is None:
+        off, terms, name = np.abs(slope[parts.equations]), terms[parts.equations], np.flatnonzero(parts.equations)
+    else:
+        off, terms, name = np.abs(parts.kernel.T @ slope), np.abs(parts.kernel).T @ terms, None
+    loose = max([float(np.max(np.asarray(leaf))) for leaf in jtu.tree_leaves(rtol)], default=0.0)
+    if off.size == 0 or not (off > max(100 * loose, 1e-3) * terms).any():
+        return
+    worst = int(np.argmax(off / terms))
+    where = f"number {worst}" if name is None else f"f{system.structure.locate(int(name[worst]))}"
+    raise ValueError(
+        f"solve_ode got a start that is not consistent: the equation without derivatives {where} is {off[worst]:.3g} "
+        "and should be 0. Starts of index 2 and 3 are not corrected: give one that solves the constraints and their "
+        "derivatives, or write inconsistent='keep'."
+    )

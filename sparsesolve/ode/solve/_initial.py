@@ -20,7 +20,7 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.runge_kutta._radau import RadauIIA5
-from sparsesolve.ode.solve._checks import check_index
+from sparsesolve.ode.solve._checks import check_constraints, check_given_index, check_index
 from sparsesolve.ode.stepping._algebraic import Algebraic, corrected, correction
 from sparsesolve.ode.stepping._consistent import NOT_FOUND, correct_once, report_of, solve_algebraic
 from sparsesolve.ode.system._system import StiffSystem
@@ -37,20 +37,26 @@ def initial_values(
         system: with a mass matrix.
         t0: start time.
         y0: as the user gave it.
-        solver: a `RadauIIA5` that knows the index of components is left alone.
+        solver: the start of a `RadauIIA5` that knows the index of components is looked at, not corrected.
         rtol: relative tolerance.
         inconsistent: `"correct"`, `"refuse"` or `"keep"`.
 
     Raises:
         ValueError: for an index above 1, for a start that is off and shall not be or cannot be corrected.
     """
-    if isinstance(solver, RadauIIA5) and solver.index is not None:
-        return y0, {}
+    higher = isinstance(solver, RadauIIA5) and solver.index is not None
+    if higher:
+        check_given_index(solver.index)
     t, x = jnp.asarray(t0, jnp.result_type(float)), system.structure.ravel(y0)
     parts = _algebraic(system, solver, t, x)
     if parts is None:
         return y0, {}
-    if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((eqx.filter(system, eqx.is_array), t, x))):
+    traced = any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((eqx.filter(system, eqx.is_array), t, x)))
+    if higher:
+        if not traced and inconsistent != "keep":
+            check_constraints(system, parts, t, x, rtol)
+        return y0, {}
+    if traced:
         if inconsistent != "correct":
             return y0, {}
         found, okay = corrected(correction(system, parts, t), x)

@@ -30,7 +30,7 @@ from sparsesolve.ode.solve._checks import (
 from sparsesolve.ode.solve._choice import choose_solver, fitted, local_tolerances
 from sparsesolve.ode.solve._failure import failure_sentence
 from sparsesolve.ode.solve._initial import MODES, initial_values
-from sparsesolve.ode.solve._watched import WatchedController
+from sparsesolve.ode.solve._watched import WatchedController, WatchState
 from sparsesolve.ode.stepping._controller import StiffController
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
@@ -95,7 +95,9 @@ def solve_ode(
     Returns:
         A `diffrax.Solution`: `ts`, `ys`, `result` and `stats` with `num_steps`, `num_accepted_steps`,
         `num_rejected_steps`, `num_error_rejections`, `num_newton_rejections`, and for solvers of this package
-        `num_residuals`, `num_jacobians`, `num_factorizations`, `num_solves`, `num_linear_iterations` and so on; with a
+        `num_residuals`, `num_jacobians`, `num_factorizations`, `num_solves`, `num_linear_iterations` and so on. Where
+        it ended, also if not at the end: `final_time`, the last step tried `final_step`, and `worst_component`, the
+        position in the flat state of what changed most in it relative to its tolerance (-1: nothing did); with a
         singular mass matrix also `num_corrected_components` and `largest_correction` of the start.
 
     Raises:
@@ -146,7 +148,7 @@ def solve_ode(
     prepared = prepare_call(f, times[0], y0, args, Setting(static, _most_steps(max_steps, saveat)))
     solution, finite = prepared.run(y0, times, arrays, prepared.data, prepared.captured)
     watch = watch_of(solution.controller_state)
-    solution = _finished(solution, saveat, started)
+    solution = _finished(solution, saveat, {**_stopped(watch, times), **started})
     if not throw:
         return solution
     okay = (solution.result == dfx.RESULTS.successful) | (solution.result == dfx.RESULTS.event_occurred)
@@ -229,6 +231,16 @@ def _adjoint(saveat: dfx.SaveAt) -> dfx.AbstractAdjoint:
     # Derivatives of states of solver and controller, where somebody wants to see them, are diffrax's business.
     shown = saveat.solver_state or saveat.controller_state
     return dfx.RecursiveCheckpointAdjoint() if shown else DiscreteAdjoint()
+
+
+def _stopped(watch: WatchState, times: Any) -> dict[str, Any]:
+    """Where the integration ended, for those who read no sentence: under `jit`, or with `throw=False`."""
+    direction = jnp.where(times[1] >= times[0], 1.0, -1.0)
+    return {
+        "final_time": direction * watch.time,
+        "final_step": direction * watch.step,
+        "worst_component": watch.worst,
+    }
 
 
 def _finished(solution: dfx.Solution, saveat: dfx.SaveAt, started: dict[str, Any]) -> dfx.Solution:

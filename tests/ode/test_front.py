@@ -1,0 +1,153 @@
+"""What users ask of `solve_ode` together: events, outputs, meters, complex states, jumps, tolerances, bad DAEs."""
+
+import re
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+import pytest
+
+from sparsesolve import gallery
+from sparsesolve.ode import BDF, RadauIIA5, Rodas5P, solve_ode
+
+MASS = np.diag([1.0, 0.0])
+
+
+def slow_and_fast(t, y, rate):
+    """`slow` decays, `fast` follows it within `1 / rate`."""
+    return {"slow": -y["slow"], "fast": -rate * (y["fast"] - y["slow"])}
+
+
+START = {"slow": jnp.asarray([1.0, 2.0]), "fast": jnp.asarray([0.0, 0.0])}
+
+
+@pytest.mark.parametrize("solver", [Rodas5P(), BDF()])
+def test_an_event_of_a_stiff_problem_is_located(solver):
+    event = dfx.Event(lambda t, y, args, **_: y["fast"][0] - 0.5, optx.Newton(1e-9, 1e-9), direction=False)
+    sol = solve_ode(
+        slow_and_fast, 0.0, 5.0, START, 1e5, solver=solver, event=event, rtol=1e-8, atol=1e-10,
+        saveat=dfx.SaveAt(t1=True),
+    )  # fmt: skip
+    assert bool(sol.event_mask)
+    np.testing.assert_allclose(sol.ts[-1], np.log(2.0), atol=2e-5)
+    np.testing.assert_allclose(sol.ys["fast"][-1, 0], 0.5, atol=1e-6)
+
+
+def test_dense_output_steps_and_functions_of_the_state():
+    whole = lambda t, y, rate: y["slow"].sum()  # noqa: E731
+    at = dfx.SaveAt(subs=[dfx.SubSaveAt(steps=True, fn=whole), dfx.SubSaveAt(ts=jnp.asarray([0.3, 0.7]))])
+    sol = solve_ode(slow_and_fast, 0.0, 1.0, START, 1e4, saveat=at, max_steps=300)
+    count = int(sol.stats["num_accepted_steps"])
+    np.testing.assert_allclose(sol.ys[0][:count], 3 * np.exp(-sol.ts[0][:count]), rtol=1e-5)
+    np.testing.assert_allclose(sol.ys[1]["slow"][:, 0], np.exp([-0.3, -0.7]), rtol=1e-5)
+    dense = solve_ode(slow_and_fast, 0.0, 1.0, START, 1e4, saveat=dfx.SaveAt(dense=True), max_steps=300)
+    t = jnp.linspace(0.01, 1.0, 50)
+    slow = jax.vmap(dense.evaluate)(t)["slow"][:, 1]
+    np.testing.assert_allclose(slow, 2 * np.exp(-t), rtol=1e-5)
+
+
+def test_a_progress_meter_is_shown(capsys):
+    solve_ode(slow_and_fast, 0.0, 1.0, START, 1e3, progress_meter=dfx.TextProgressMeter(minimum_increase=0.2))
+    jax.effects_barrier()
+    assert re.search(r"100(\.0*)?%", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("solver", [Rodas5P(), BDF()])
+@pytest.mark.filterwarnings("ignore:Complex dtype")
+def test_complex_states(solver):
+    f = lambda t, z, a: (1j * a - 50.0) * (z - jnp.exp(1j * t)) + 1j * jnp.exp(1j * t)  # noqa: E731
+    sol = solve_ode(f, 0.0, 2.0, jnp.asarray([1.0 + 0.5j]), 3.0, solver=solver)
+    np.testing.assert_allclose(sol.ys[0], np.exp(2j), atol=1e-5)
+
+
+def test_a_train_of_jumps():
+    pulses = np.arange(1.0, 6.0)
+    f = lambda t, y, a: -100 * (y - jnp.floor(t))  # noqa: E731
+    sol = solve_ode(f, 0.0, 5.5, jnp.zeros(1), jump_ts=pulses, rtol=1e-5, saveat=dfx.SaveAt(ts=pulses - 0.1, t1=True))
+    np.testing.assert_allclose(sol.ys[:, 0], [0, 1, 2, 3, 4, 5], atol=1e-3)
+    assert int(sol.stats["num_rejected_steps"]) <= 5 * pulses.size
+
+
+def test_backward_in_time_undoes_forward():
+    f = lambda t, y, a: jnp.stack([y[1], -a * y[0] * jnp.cos(t)])  # noqa: E731
+    y0 = jnp.asarray([1.0, 0.5])
+    there = solve_ode(f, 0.5, 2.0, y0, 4.0, rtol=1e-9, atol=1e-11)
+    back = solve_ode(f, 2.0, 0.5, there.ys[0], 4.0, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(back.ys[0], y0, atol=1e-7)
+    np.testing.assert_allclose(float(back.stats["final_time"]), 0.5)
+    assert float(back.stats["final_step"]) < 0 < float(there.stats["final_step"])
+
+
+def test_where_a_collapsed_step_was_can_be_read_from_the_result():
+    f = lambda t, y, a: {"quiet": -y["quiet"], "grows": y["grows"] ** 2}  # noqa: E731
+    y0 = {"quiet": jnp.ones(2), "grows": jnp.asarray([0.1, 1.0])}
+    solve = jax.jit(lambda y: solve_ode(f, 0.0, 2.0, y, throw=False, saveat=dfx.SaveAt(ts=jnp.asarray([0.5, 1.5]))))
+    sol = solve(y0)
+    assert bool(sol.result == dfx.RESULTS.dt_min_reached)
+    np.testing.assert_allclose(sol.stats["final_time"], 1.0, atol=1e-4)
+    assert 0 < float(sol.stats["final_step"]) < 1e-6 and int(sol.stats["worst_component"]) == 1  # ['grows'][1]
+    np.testing.assert_allclose(sol.ys["grows"][0, 1], 2.0, rtol=1e-5)
+
+
+def test_a_mass_matrix_may_be_a_function_of_a_small_system():
+    """`(1 + y^2) y' = -y` conserves `log(y) + y^2 / 2 + t`."""
+    mass = lambda t, y, a: jnp.diag(1 + y**2)  # noqa: E731
+    sol = solve_ode(lambda t, y, a: -y, 0.0, 1.0, jnp.ones(1), mass=mass, rtol=1e-7, atol=1e-9)
+    y = float(sol.ys[0, 0])
+    np.testing.assert_allclose(np.log(y) + y**2 / 2 + 1, 0.5, atol=1e-5)
+
+
+SLIDER = lambda t, y, a: jnp.stack([y[1], y[0] - jnp.sin(t)])  # noqa: E731  (index 2)
+BAD = {
+    "index 4": (
+        lambda: solve_ode(SLIDER, 0.0, 1.0, jnp.zeros(2), mass=MASS, solver=RadauIIA5(index=jnp.asarray([1, 4]))),
+        "component of index 4",
+    ),
+    "index 2, inconsistent": (
+        lambda: solve_ode(
+            SLIDER, 0.0, 1.0, jnp.asarray([1.0, 1.0]), mass=MASS, solver=RadauIIA5(index=jnp.asarray([1, 2]))
+        ),
+        r"equation without derivatives f\[1\] is 1 and should be 0",
+    ),
+    "mass": (lambda: solve_ode(SLIDER, 0.0, 1.0, jnp.zeros(2), mass=np.eye(3)), r"shape \(3, 3\).* 2 components"),
+    "tolerances": (
+        lambda: solve_ode(slow_and_fast, 0.0, 1.0, START, 1.0, atol={"slow": 1e-6}),
+        "atol as a pytree of another structure",
+    ),
+    "tolerance's shape": (
+        lambda: solve_ode(slow_and_fast, 0.0, 1.0, START, 1.0, rtol={"slow": np.full(3, 1e-3), "fast": 1e-3}),
+        r"rtol of shape \(3,\) for y0\['slow'\] of shape \(2,\)",
+    ),
+    "keys": (
+        lambda: solve_ode(lambda t, y, a: {"slow": y["slow"], "quick": y["fast"]}, 0.0, 1.0, START),
+        r"another structure than the state:\n  state: .*'?fast'?.*\n  result: .*'?quick'?",
+    ),
+    "infinite slope": (
+        lambda: solve_ode(lambda t, y, a: {"slow": y["slow"], "fast": y["fast"] / t}, 0.0, 1.0, START),
+        r"NaN or infinite values in f at t0=0: in the leaves f\['fast'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_with_a_sentence(name):
+    call, words = BAD[name]
+    with pytest.raises((ValueError, RuntimeError), match=words):
+        call()
+
+
+def test_an_index_two_start_may_be_kept():
+    solver = RadauIIA5(index=jnp.asarray([1, 2]))
+    options = {"mass": MASS, "solver": solver, "rtol": 1e-4, "atol": 1e-6}
+    sol = solve_ode(SLIDER, 0.0, 0.2, jnp.asarray([1e-6, 1.0]), inconsistent="keep", **options)
+    np.testing.assert_allclose(sol.ys[0, 0], np.sin(0.2), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_tolerances_of_components_far_apart():
+    """ROBER's second species is below 1e-4: its own tolerance keeps its digits."""
+    p = gallery.rober()
+    sol = solve_ode(p.rhs, p.t0, p.t1, p.y0, p.args, rtol=1e-6, atol=np.asarray([1e-8, 1e-14, 1e-8]))
+    assert p.digits(sol.ys[0]) > 5
