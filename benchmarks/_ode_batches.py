@@ -57,9 +57,9 @@ def ensemble(problem: str, lanes: int, rtol: float) -> Trial:
 
 
 def stock(problem: str, lanes: int, rtol: float) -> Trial:
-    """diffrax as it comes, for fifty of the systems (its batch runs until the slowest of them ends)."""
+    """diffrax as it comes, for twenty of the systems (its batch runs until the slowest of them ends)."""
     p, rates, name = _many(problem, lanes)
-    some = min(50, lanes)
+    some = min(20, lanes)
 
     def one(rate: Any) -> Any:
         controller = dfx.PIDController(rtol=rtol, atol=jnp.asarray(p.scale) * rtol)
@@ -93,10 +93,10 @@ def _trial(solve: Callable[[Any], Any], problem: str, lanes: int, rates: Any, rt
 
 
 def scipy_loop(problem: str, lanes: int, rtol: float) -> Trial:
-    """SciPy's BDF for ten of the systems one after the other, as often as it takes for all."""
+    """SciPy's BDF for five of the systems one after the other, as often as it takes for all."""
     p, rates, name = _many(problem, lanes)
     f = Flat(problem, None, rtol)
-    some = min(10, lanes)
+    some = min(5, lanes)
 
     def solve(rate: float) -> np.ndarray:
         f.args = {**p.args, name: p.args[name] * rate}

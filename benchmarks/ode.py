@@ -25,6 +25,6 @@ BENCHMARK = Benchmark(
     cases,
     {name: peer for table in TABLES for name, peer in table.PEERS.items()},
     budget=2.0,
-    limit=60.0,
+    limit=90.0,
     finish=finish,
 )

@@ -107,7 +107,7 @@ def test_cases_of_a_group_share_their_processes():
 
 def test_a_loop_over_a_part_counts_for_the_whole():
     trial = _ode_batches.scipy_loop("rober", 20, 1e-4)
-    assert trial.share == 2 and trial.notes["systems"] == "10 of 20, times 2"
+    assert trial.share == 4 and trial.notes["systems"] == "5 of 20, times 4"
 
 
 def test_a_peer_that_fails_is_named_and_does_not_stop_the_others():
