@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.tree_util as jtu
 import optimistix as optx
 from jax import lax
 from jax.core import Tracer
@@ -75,7 +76,7 @@ def graduated_non_convexity(
     *,
     scale: Any,
     loss: Literal["truncated", "geman_mcclure"] = "truncated",
-    block: int = 1,
+    block: Any = 1,
     max_levels: int = 100,
     level_steps: int = 10,
     **options: Any,
@@ -87,16 +88,20 @@ def graduated_non_convexity(
         solver: as for `least_squares`.
         y0: initial guess; the fit without a loss, the first of the sequence, starts from it.
         args: as for `least_squares`.
-        scale: size up to which a residual (the norm of a block) is believed, a positive number.
+        scale: size up to which a residual (the norm of a block) is believed, a positive number; or a pytree of those
+            and `None` in the form of the residual, e.g. `{"odometry": None, "closures": 3.0}`: leaves with `None` count
+            as without a loss.
         loss: `"truncated"` (squares up to `scale^2`, constant beyond) or `"geman_mcclure"`.
-        block: how many consecutive residuals are right or wrong together, e.g. 3 for the edges of a planar pose graph.
+        block: how many consecutive residuals are right or wrong together, e.g. 3 for the edges of a planar pose graph;
+            or a pytree of numbers in the form of `scale`.
         max_levels: most members of the family; 100 levels are a factor of 4e14.
         level_steps: most steps of each level but the last one.
         **options: of `least_squares`: `bounds`, `sigma`, `retract`, `sparsity`, `hessian`, `max_steps`, `throw`.
 
     Returns:
         The solution of the last level; in `stats` the counts are those of all levels, `num_levels` is their number, and
-        `weights` tells the good blocks (near 1) from the bad ones (near 0).
+        `weights` tells the good blocks (near 1) from the bad ones (near 0), those of all leaves with a scale one after
+        the other.
 
     Raises:
         TypeError: for options that are not those of `least_squares`.
@@ -130,15 +135,15 @@ def graduated_non_convexity(
         return (level.count < max_levels) & ~_finished(loss, level)
 
     def advance(level: _Level) -> _Level:
-        sol = least_squares(fn, solver, level.y, constants, loss=Surrogate(loss, level.mu, scale, block), **early)
+        sol = least_squares(fn, solver, level.y, constants, loss=_surrogates(loss, level.mu, scale, block), **early)
         counts = {name: level.counts[name] + sol.stats[name] for name in _COUNTS}
         mu = level.mu * _FACTOR if loss == "truncated" else jnp.maximum(level.mu / _FACTOR, 1.0)
         return _Level(sol.value, mu, _squares(sol, scale, block), level.count + 1, counts)
 
     level = jax.tree.map(_without_derivative, _run(going, advance, start))
-    last = Surrogate(loss, level.mu, scale, block)
+    last = _surrogates(loss, level.mu, scale, block)
     sol = least_squares(fn, solver, level.y, args, loss=last, **options)
-    weights = jax.vmap(jax.grad(last))(_squares(sol, scale, block))
+    weights = jax.vmap(jax.grad(Surrogate(loss, level.mu, 1.0, 1)))(_squares(sol, scale, block))
     counts = {name: level.counts[name] + sol.stats[name] for name in _COUNTS}
     stats = {**sol.stats, **counts, "num_levels": level.count + 1, "weights": weights}
     return eqx.tree_at(lambda s: s.stats, sol, stats)
@@ -150,7 +155,34 @@ def _check(scale: Any, loss: str, block: int, options: dict[str, Any]) -> None:
     known = {"bounds", "sigma", "retract", "sparsity", "hessian", "max_steps", "throw"}
     if unknown := sorted(set(options) - known):
         raise TypeError(f"graduated_non_convexity got {', '.join(unknown)}; it takes {', '.join(sorted(known))}.")
-    Loss("linear", scale, block)
+    for one, size in _each(scale, block, None):
+        if one is not None:
+            Loss("linear", one, size)
+
+
+def _missing(x: Any) -> bool:
+    return x is None
+
+
+def _each(scale: Any, block: Any, residual: Any) -> list[tuple[Any, Any]]:
+    """Scale and block of each leaf of a residual; where there is none, of each leaf of `scale`."""
+    tree = scale if residual is None else residual
+    spread = jax.tree.broadcast(scale, tree, is_leaf=_missing)
+    scales = jtu.tree_leaves(spread, is_leaf=_missing)
+    blocks = [block] * len(scales) if isinstance(block, int) else jtu.tree_leaves(block, is_leaf=_missing)
+    if len(blocks) == len(scales):
+        return list(zip(scales, blocks, strict=True))
+    raise ValueError(
+        f"graduated_non_convexity got block={block!r} for scale={scale!r}; give one number of residuals a block, or "
+        "one for each leaf of scale."
+    )
+
+
+def _surrogates(name: str, mu: Any, scale: Any, block: Any) -> Any:
+    """The losses of all leaves, in the form of `scale`."""
+    form = jtu.tree_structure(scale, is_leaf=_missing)
+    each = [None if one is None else Surrogate(name, mu, one, size) for one, size in _each(scale, block, None)]
+    return each[0] if jtu.treedef_is_leaf(form) else jtu.tree_unflatten(form, each)
 
 
 def _first_level(loss: str, largest: Float[Array, ""]) -> Float[Array, ""]:
@@ -167,9 +199,16 @@ def _finished(loss: str, level: _Level) -> Array:
     return (level.count > 0) & jnp.all((level.squares <= low) | (level.squares >= high))
 
 
-def _squares(sol: optx.Solution, scale: Any, block: int) -> Float[Array, " blocks"]:
-    """Squared norms of the blocks of weighted residuals at a solution, over `scale^2`."""
-    return jnp.sum(sol.state.residual().reshape(-1, block) ** 2, axis=1) / scale**2
+def _squares(sol: optx.Solution, scale: Any, block: Any) -> Float[Array, " blocks"]:
+    """Squared norms of the blocks of weighted residuals at a solution, over `scale^2`, of all leaves with a scale."""
+    structure, flat = sol.state.problem.objective.residuals, sol.state.residual()
+    if jtu.treedef_is_leaf(jtu.tree_structure(scale, is_leaf=_missing)):
+        return jnp.sum(flat.reshape(-1, block) ** 2, axis=1) / scale**2
+    leaves, parts = jtu.tree_leaves(structure.unravel(flat)), []
+    for leaf, (one, size) in zip(leaves, _each(scale, block, structure.unravel(flat)), strict=True):
+        if one is not None:
+            parts.append(jnp.sum(leaf.reshape(-1, size) ** 2, axis=1) / one**2)
+    return jnp.concatenate(parts)
 
 
 def _run(going: Callable[[_Level], Array], advance: Callable[[_Level], _Level], level: _Level) -> _Level:

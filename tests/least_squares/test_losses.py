@@ -139,3 +139,61 @@ def test_surrogates_are_nearly_convex_at_first_and_the_loss_at_last():
 def test_bad_losses_are_refused(build, error, words):
     with pytest.raises(error, match=words):
         build()
+
+
+def test_outliers_are_looked_for_in_the_leaves_that_have_a_scale():
+    """A line through pairs that may be wrong together, and a prior that is right whatever it costs."""
+
+    def both(y, data):
+        pairs = jnp.stack([line(y, data), line(y, data)], axis=1)
+        return {"data": pairs, "prior": 0.1 * (y - jnp.array([2.5, 1.0]))}
+
+    scale, block = {"data": 0.5, "prior": None}, {"data": 2, "prior": None}
+    sol = ss.graduated_non_convexity(both, None, jnp.zeros(2), DATA, scale=scale, block=block)
+    weights = np.asarray(sol.stats["weights"])
+    assert weights.shape == (40,) and np.all(weights[BAD] < 0.1) and np.all(np.delete(weights, BAD) > 0.9)
+    keep = np.delete(np.arange(40), BAD)
+    A = np.concatenate([np.repeat(np.stack([X[keep], np.ones(26)], 1), 2, 0), 0.1 * np.eye(2)])
+    b = np.concatenate([np.repeat(np.asarray(DATA)[keep], 2), [0.25, 0.1]])
+    np.testing.assert_allclose(sol.value, np.linalg.lstsq(A, b)[0], rtol=1e-6)
+    with pytest.raises(ValueError, match="one for each leaf of scale"):
+        ss.graduated_non_convexity(both, None, jnp.zeros(2), DATA, scale=scale, block=[2])
+
+
+def test_correction_of_a_convex_loss_is_that_of_ceres():
+    """Its corrector: D = 1 + 2 s rho'' / rho', a = 1 - sqrt(D), residual times sqrt(rho') / (1 - a), Jacobian times
+    sqrt(rho') (1 - a r r^T / s); of a concave loss, here where 1 - a is below a half, sqrt(rho') alone."""
+
+    def fit(loss, r):
+        sol = ss.least_squares(
+            lambda y, data: y * jnp.array([1.0, 2.0]) + data,
+            None,
+            jnp.array([0.0, 0.0]),
+            r,
+            loss=loss,
+            max_steps=1,
+            throw=False,
+        )
+        at = sol.state.__class__(jnp.zeros(2), sol.state.operands, sol.state.problem)
+        lin = at.linearise()
+        return np.asarray(lin.residual), np.asarray(at.jacobian().todense())
+
+    class Convex:
+        block = 2
+
+        def __call__(self, s):
+            return s + 0.1 * s**2
+
+    r = np.array([0.3, -0.7])
+    s = r @ r
+    slope, bend = 1 + 0.2 * s, 0.2
+    keep = np.sqrt(1 + 2 * s * bend / slope)
+    residual, J = fit(Convex(), jnp.asarray(r))
+    np.testing.assert_allclose(residual, np.sqrt(slope) / keep * r, rtol=1e-12)
+    expected = np.sqrt(slope) * (np.eye(2) - (1 - keep) * np.outer(r, r) / s) @ np.diag([1.0, 2.0])
+    np.testing.assert_allclose(J, expected, rtol=1e-12)
+    far = np.array([3.0, -7.0])
+    residual, J = fit(ss.Loss("cauchy", 1.0, 2), jnp.asarray(far))
+    weight = 1 / np.sqrt(1 + far @ far)
+    np.testing.assert_allclose(residual, weight * far, rtol=1e-12)
+    np.testing.assert_allclose(J, weight * np.diag([1.0, 2.0]), rtol=1e-12)
