@@ -30,6 +30,10 @@ from sparsesolve.ode.system._stats import add_counts
 from sparsesolve.ode.system._system import StiffSystem
 from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
 
+# Of algebraic components the filter tells only what linearized equations make of the errors of the others; that is less
+# than their errors on the transistor amplifier, whose characteristics are exponential.
+_LINEARIZED = 4.0
+
 
 class Settings(eqx.Module):
     """How accurately stages are solved.
@@ -230,6 +234,8 @@ def _error(tableau: EsdirkTableau, system: StiffSystem, work: Work, slopes: Slop
         error = error + weights @ slopes.explicit
     if not tableau.filtered and (system.mass is None or not tableau.sees_start):
         return error
+    if not tableau.filtered:
+        error = _LINEARIZED * error
     return system.solve(work.factors, system.multiply_mass(error, t, slopes.last))[0]
 
 
