@@ -77,6 +77,11 @@ def test_index_two(rtol):
     assert error[2] < 200 * rtol  # one power of h is lost there
 
 
+def test_an_index_above_three_is_refused():
+    with pytest.raises(ValueError, match="of index 3 or less"):
+        RadauIIA5(index=jnp.array([1, 2, 4]))
+
+
 def test_pendulum_of_index_three():
     def f(t, y, args):
         x, z, u, v, tension = y

@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import lineax as lx
+import numpy as np
 import optimistix as optx
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
 from sparsesolve.ode.newton._kept import Kept, keep
@@ -129,6 +131,14 @@ class RadauIIA5(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
 
     term_structure: ClassVar = dfx.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., CollocationInterpolation]] = CollocationInterpolation
+
+    def __check_init__(self) -> None:
+        for leaf in jtu.tree_leaves(self.index):
+            if not isinstance(leaf, Tracer) and not np.isin(np.asarray(leaf), (1, 2, 3)).all():
+                raise ValueError(
+                    f"RadauIIA5 got index={np.asarray(leaf).tolist()}; it solves equations of index 1, 2 and 3. "
+                    "Differentiate constraints of a higher index until they are of index 3 or less."
+                )
 
     def order(self, terms: PyTree[dfx.AbstractTerm]) -> int:
         """5."""
