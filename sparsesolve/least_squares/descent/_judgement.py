@@ -12,6 +12,10 @@ step is still taken, for the gradient's sake. Where `J` is singular at a minimum
 stay long although none decreases the cost: there the end is told by the angles between the residual and the columns of
 `J`, which are right to the root of a rounding error. The defaults, rtol = eps^(2/3) and ftol = eps / 1000, ask for all
 digits that the dtype has: parameters within 1e-9 of their standard errors.
+
+Steps that shrink fast foretell the next one: with the contraction `theta` of the last two undamped ones it has length
+theta |D d| and promises theta^2 as much. Where that promise is a rounding error of the cost and that length is within
+three times rtol, the step at hand is the last, and nobody evaluates a Jacobian to learn that nothing was left to gain.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ from sparsesolve.matrix import SparseMatrix
 _ACCEPTED = 1e-3
 _STATIONARY = 100.0  # square roots of eps that a cosine may be at a minimum
 _SHORT = 1e3  # a step that was damped more than this says nothing about convergence
+_FAST = 0.1  # contraction from which on the next step is foretold
+_FORETOLD = 3.0  # times rtol: how short a foretold step must be
+_FULL = 1.01  # stretch of a step that counts as undamped
 
 
 class Tolerances(NamedTuple):
@@ -37,6 +44,13 @@ class Tolerances(NamedTuple):
     rtol: Any
     atol: Any
     ftol: Any
+
+
+class Progress(NamedTuple):
+    """Length and promise of the last trial where it was undamped and accepted, infinite otherwise."""
+
+    size: Float[Array, ""]
+    promised: Float[Array, ""]
 
 
 class Judgement(NamedTuple):
@@ -48,6 +62,7 @@ class Judgement(NamedTuple):
         converged: whether it is the last.
         moved: whether it changes the unknowns at all.
         size: `|D d| / |D y|`.
+        progress: for the judgement of the next trial.
     """
 
     ratio: Float[Array, ""]
@@ -55,6 +70,7 @@ class Judgement(NamedTuple):
     converged: Bool[Array, ""]
     moved: Bool[Array, ""]
     size: Float[Array, ""]
+    progress: Progress
 
 
 class Trial(NamedTuple):
@@ -73,6 +89,7 @@ def judge(
     scale: Float[Array, " n"],
     squares: Float[Array, " n"],
     operands: Operands,
+    before: Progress,
 ) -> Judgement:
     """Judges a trial at an iterate with magnitudes `scale` of the unknowns and squared damping scale `squares`."""
     proposal, taken, _ = trial
@@ -89,10 +106,22 @@ def judge(
     length, reference = _length(squares, proposal.step), _length(squares, scale)
     size = jnp.where(length == 0, 0.0, length / jnp.maximum(reference, jnp.finfo(scale.dtype).tiny))
     small = undamped & _small(objective, tolerances, proposal, size, promised, lin.cost)
-    ended = small | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
+    accepted = (ratio > _ACCEPTED) | noise
+    whole = accepted & undamped & (proposal.shortening <= _FULL) & jnp.all(taken == proposal.step)
+    now = Progress(jnp.where(whole, size, jnp.inf), jnp.where(whole, promised, jnp.inf))
+    foretold = whole & _nothing_left(resolved_rtol(tolerances.rtol, objective.tangents), now, before, floor)
+    ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
     moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
     ended |= proposal.good & ~moved & _stationary(objective, lin, squares)
-    return Judgement(ratio, (ratio > _ACCEPTED) | noise, ended & jnp.isfinite(lin.cost), moved, size)
+    return Judgement(ratio, accepted, ended & jnp.isfinite(lin.cost), moved, size, now)
+
+
+def _nothing_left(rtol: Any, now: Progress, before: Progress, floor: Array) -> Bool[Array, ""]:
+    """Whether the step after one that is being taken would be too short and promise too little to be worth a trial."""
+    tiny = jnp.finfo(floor.dtype).tiny
+    theta = jnp.maximum(now.size / jnp.maximum(before.size, tiny), jnp.sqrt(now.promised / (before.promised + tiny)))
+    known = jnp.isfinite(before.size) & (theta <= _FAST)
+    return known & (theta**2 * now.promised <= floor) & (theta * now.size <= _FORETOLD * rtol)
 
 
 def _small(

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
-from sparsesolve.least_squares.descent._judgement import Tolerances, Trial, judge
+from sparsesolve.least_squares.descent._judgement import Progress, Tolerances, Trial, judge
 from sparsesolve.least_squares.iteration._results import RESULTS
 from sparsesolve.least_squares.linear_step._choose_linear import choose_damped_solver
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
@@ -60,6 +60,7 @@ class State(eqx.Module):
         cost: at the iterate.
         ratio: actual by predicted decrease of the last trial.
         step_size: `|D d| / |D y|` of the last trial.
+        progress: of the last trial, where it tells how fast the iteration contracts.
         first_bad: position of the first residual that is not finite at the start, -1 if all are.
         converged: whether a test held.
         result: `RESULTS.successful` until something fails.
@@ -76,6 +77,7 @@ class State(eqx.Module):
     cost: Float[Array, ""]
     ratio: Float[Array, ""]
     step_size: Float[Array, ""]
+    progress: Progress
     first_bad: Int[Array, ""]
     converged: Bool[Array, ""]
     result: RESULTS
@@ -139,6 +141,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             cost=infinite,
             ratio=jnp.asarray(0.0, real),
             step_size=infinite,
+            progress=Progress(infinite, infinite),
             first_bad=jnp.asarray(-1, jnp.int32),
             converged=jnp.asarray(False),
             result=RESULTS.successful,
@@ -171,7 +174,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         residual = objective.residual(new_y, operands)
         tolerances = Tolerances(self.rtol, self.atol, self.ftol)
         trial = Trial(proposal, taken, residual)
-        judged = judge(objective, tolerances, lin, trial, objective.scale_of(y), squares, operands)
+        judged = judge(objective, tolerances, lin, trial, objective.scale_of(y), squares, operands, state.progress)
         verdict = Verdict(judged.ratio, judged.accepted, taken)
         new_state = State(
             operands=operands,
@@ -183,6 +186,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             cost=jnp.where(judged.accepted, objective.cost(residual, operands), lin.cost),
             ratio=judged.ratio,
             step_size=judged.size,
+            progress=judged.progress,
             first_bad=jnp.where(state.counts["num_steps"] == 0, _first_bad(lin.residual), state.first_bad),
             converged=judged.converged,
             result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good),
