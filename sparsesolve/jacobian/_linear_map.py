@@ -20,10 +20,10 @@ from jax.extend.core import ClosedJaxpr, Literal
 from sparsesolve.jacobian._compress import Passes, entry_addresses, quick_coloring
 from sparsesolve.jacobian._decompress import join
 from sparsesolve.jacobian._program import Piece, abstract, shape
-from sparsesolve.pattern import SparsityPattern, jaxpr_sparsity
+from sparsesolve.pattern import SparsityPattern, TooManyEntriesError, jaxpr_sparsity
 
 
-class PiecesTooDense(ValueError):  # noqa: N818
+class PiecesTooDense(TooManyEntriesError):  # noqa: N818
     """A piece couples so much with so much that its matrix cannot be indexed."""
 
 

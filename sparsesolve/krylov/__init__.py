@@ -13,3 +13,4 @@ from sparsesolve.krylov._cg import cg as cg
 from sparsesolve.krylov._gcr import GCRResult as GCRResult, gcr_cycle as gcr_cycle
 from sparsesolve.krylov._gmres import gmres as gmres
 from sparsesolve.krylov._idr import idr as idr
+from sparsesolve.krylov._lsmr import LSMRInfo as LSMRInfo, lsmr as lsmr

@@ -164,8 +164,8 @@ def _is_concrete(tree: Any) -> bool:
 def _stats(problem: LeastSquaresProblem, info: dict[str, Any], max_steps: int) -> dict[str, Any]:
     stats = {
         **info["counts"],
-        "num_colors": problem.objective.jacobian.num_colors,
-        "nnz": problem.objective.jacobian.pattern.nnz,
+        "num_colors": problem.objective.num_colors,
+        "nnz": problem.objective.nnz,
         "nnz_factor": problem.linear.nnz_factor,
         "cost": info["cost"],
         "max_steps": max_steps,

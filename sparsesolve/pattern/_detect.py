@@ -9,6 +9,7 @@ maps (see `_dependence`); for stencils and finite elements a few passes over the
 
 from __future__ import annotations
 
+import contextvars
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,13 @@ from sparsesolve.pattern._known import Known
 from sparsesolve.pattern._pattern import SparsityPattern
 
 _MAX_ENTRIES = 2**31 - 1
+
+most_entries: contextvars.ContextVar[int] = contextvars.ContextVar("most_entries", default=_MAX_ENTRIES)
+"""More entries than this are refused before any are listed; set by those who can do without a pattern."""
+
+
+class TooManyEntriesError(ValueError):
+    """A Jacobian has more entries than are allowed."""
 
 
 def detect_sparsity(
@@ -131,8 +139,8 @@ def _analyse(closed: Any, wrt: list[bool], known: list[Any], stacklevel: int) ->
     outputs = [tuple(v.aval.shape) for v in inner_jaxpr(closed)[0].outvars]
     bound = sum(row_bound(dep) for dep in outs if dep is not None)
     rows = sum(map(math.prod, outputs))
-    if bound > _MAX_ENTRIES:
-        raise ValueError(
+    if bound > min(_MAX_ENTRIES, most_entries.get()):
+        raise TooManyEntriesError(
             f"The Jacobian of {rows} outputs with respect to {total} inputs has about {bound:.1e} entries that can be "
             f"nonzero, {8 * bound / 2**30:.0f} GiB of values in float64, more than a sparse matrix can index. "
             f"{analysis.notes.describe() or 'The function couples (nearly) everything with everything.'} Indices that "

@@ -19,7 +19,8 @@ class Model(NamedTuple):
     """The linear model of the residual at an iterate, and what a descent may ask of the function.
 
     Attributes:
-        lin: residual, Jacobian, gradient.
+        lin: residual, gradient, free unknowns.
+        jacobian: at the iterate; it multiplies vectors from both sides.
         prepared: of the damped solver.
         squares: of the damping's scale `D`: the diagonal of `J^T J`, kept off zero.
         fresh: whether the iterate is new.
@@ -28,6 +29,7 @@ class Model(NamedTuple):
     """
 
     lin: Linearisation
+    jacobian: Any
     prepared: Any
     squares: Float[Array, " n"]
     fresh: Bool[Array, ""]

@@ -22,8 +22,6 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict
 from sparsesolve.least_squares.descent._nielsen import least_damping
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
-from sparsesolve.matrix import SparseMatrix
-from sparsesolve.pattern import SparsityPattern
 
 
 class Directions(NamedTuple):
@@ -47,7 +45,6 @@ class Region(NamedTuple):
 class DoglegRegion(AbstractDescent):
     """See the module's description."""
 
-    pattern: SparsityPattern
     subspace: bool = False
 
     def init(self, m: int, n: int, dtype: Any) -> Region:
@@ -57,7 +54,7 @@ class DoglegRegion(AbstractDescent):
         )
 
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Region) -> tuple[Proposal, Region]:
-        matrix = SparseMatrix(model.lin.data, self.pattern)
+        matrix = model.jacobian
         scale = jnp.sqrt(model.squares)
         found = lax.cond(model.fresh, lambda: self._directions(linear, model, matrix), lambda: state.directions)
         newton = found.newton * scale
@@ -79,7 +76,7 @@ class DoglegRegion(AbstractDescent):
         radius = jnp.where(verdict.ratio < 0.25, shrunk, grown)
         return state._replace(radius=jnp.maximum(radius, jnp.finfo(radius.dtype).tiny))
 
-    def _directions(self, linear: AbstractDampedSolver, model: Model, matrix: SparseMatrix) -> Directions:
+    def _directions(self, linear: AbstractDampedSolver, model: Model, matrix: Any) -> Directions:
         factors = linear.factor(model.prepared, least_damping(model.squares.dtype) * model.squares)
         solved = linear.solve(model.prepared, factors, -model.lin.residual)
         steepest = -model.lin.gradient / model.squares
@@ -96,9 +93,7 @@ class DoglegRegion(AbstractDescent):
         t = jnp.where(b > 0, -c / _positive(b + root), (root - b) / _positive(a))
         return jnp.where(short >= radius, cauchy * (radius / _positive(short)), cauchy + t * leg)
 
-    def _subspace(
-        self, newton: Array, cauchy: Array, radius: Array, matrix: SparseMatrix, model: Model, scale: Array
-    ) -> Array:
+    def _subspace(self, newton: Array, cauchy: Array, radius: Array, matrix: Any, model: Model, scale: Array) -> Array:
         """The best point of the plane of both directions within the region, in scaled variables."""
         first = newton / _positive(jnp.sqrt(jnp.sum(newton**2)))
         second = cauchy - first * jnp.sum(first * cauchy)

@@ -28,7 +28,6 @@ from jaxtyping import Array, Bool, Float, Inexact
 from sparsesolve.least_squares.descent._descent import Proposal
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
 from sparsesolve.linear._resolution import resolution, resolved_rtol
-from sparsesolve.matrix import SparseMatrix
 
 _ACCEPTED = 1e-3
 _STATIONARY = 100.0  # square roots of eps that a cosine may be at a minimum
@@ -73,6 +72,13 @@ class Judgement(NamedTuple):
     progress: Progress
 
 
+class Sizes(NamedTuple):
+    """Magnitudes of the unknowns at the iterate, and the squared scale of the damping."""
+
+    scale: Float[Array, " n"]
+    squares: Float[Array, " n"]
+
+
 class Trial(NamedTuple):
     """A proposal, the step that bounds left of it, and the residual there."""
 
@@ -85,23 +91,24 @@ def judge(
     objective: Objective,
     tolerances: Tolerances,
     lin: Linearisation,
+    jacobian: Any,
     trial: Trial,
-    scale: Float[Array, " n"],
-    squares: Float[Array, " n"],
+    sizes: Sizes,
     operands: Operands,
     before: Progress,
 ) -> Judgement:
-    """Judges a trial at an iterate with magnitudes `scale` of the unknowns and squared damping scale `squares`."""
+    """Judges a trial."""
     proposal, taken, _ = trial
-    promised = predicted = _promised(objective, lin, proposal.velocity)
+    scale, squares = sizes
+    promised = predicted = _promised(lin, jacobian, proposal.velocity)
     if operands.bounds is not None:
-        predicted = _promised(objective, lin, taken)
+        predicted = _promised(lin, jacobian, taken)
     decrease = _decrease(objective, lin, trial.residual, operands)
     usable = jnp.isfinite(decrease) & (predicted > 0) & proposal.good
     ratio = jnp.where(usable, decrease / jnp.where(usable, predicted, 1.0), -1.0)
 
     undamped = proposal.good & (proposal.shortening <= _SHORT)
-    floor = _rounding_of_cost(objective, lin, scale)
+    floor = _rounding_of_cost(objective, lin, jacobian, scale)
     noise = undamped & (promised <= floor) & (jnp.abs(decrease) <= floor)
     length, reference = _length(squares, proposal.step), _length(squares, scale)
     size = jnp.where(length == 0, 0.0, length / jnp.maximum(reference, jnp.finfo(scale.dtype).tiny))
@@ -139,9 +146,9 @@ def _stationary(objective: Objective, lin: Linearisation, squares: Array) -> Boo
     return jnp.max(cosines, initial=0.0) <= _STATIONARY * resolution(objective.residuals) ** 0.5
 
 
-def _promised(objective: Objective, lin: Linearisation, step: Array) -> Float[Array, ""]:
+def _promised(lin: Linearisation, jacobian: Any, step: Array) -> Float[Array, ""]:
     """The decrease that the linear model predicts."""
-    image = SparseMatrix(lin.data, objective.pattern) @ step
+    image = jacobian @ step
     return -jnp.sum(image * (lin.residual + 0.5 * image))
 
 
@@ -152,8 +159,8 @@ def _decrease(objective: Objective, lin: Linearisation, residual: Array, operand
     return 0.5 * jnp.sum((lin.residual - residual) * (lin.residual + residual))
 
 
-def _rounding_of_cost(objective: Objective, lin: Linearisation, scale: Array) -> Float[Array, ""]:
-    terms = SparseMatrix(jnp.abs(lin.data), objective.pattern) @ scale
+def _rounding_of_cost(objective: Objective, lin: Linearisation, jacobian: Any, scale: Array) -> Float[Array, ""]:
+    terms = objective.magnitudes(jacobian, scale)
     spread = jnp.sqrt(jnp.sum((lin.residual * terms) ** 2))
     return resolution(objective.residuals) * (8 * lin.cost + 4 * spread)
 

@@ -20,12 +20,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
-from sparsesolve.least_squares.descent._judgement import Progress, Tolerances, Trial, judge
+from sparsesolve.least_squares.descent._judgement import Progress, Sizes, Tolerances, Trial, judge
+from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._results import RESULTS
-from sparsesolve.least_squares.linear_step._choose_linear import choose_damped_solver
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
-from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import purify_module
 from sparsesolve.linear._resolution import resolved_rtol
 
@@ -117,18 +116,17 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         if "objective" in options:
             objective, linear = options["objective"], options["linear"]
         else:
-            objective, args = objective_of(fn, y, args)
-            linear = choose_damped_solver(objective.pattern, self.linear_solver)
+            objective, linear, args = objective_of(fn, y, args, self.linear_solver)
         resolved_rtol(self.rtol, objective.tangents)
         plan = Plan(objective, linear, self.descent(objective, linear))
         invariants = objective.invariants(y, args)
 
         def empty() -> Any:
             lin = objective.linearise(y, args, invariants)
-            return lin, linear.prepare(lin.data)
+            return lin, linear.prepare_operator(objective.operator(lin, y, args))
 
         lin, prepared = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(empty))
-        m, n = objective.pattern.shape
+        m, n = objective.shape
         real = objective.dtype
         infinite = jnp.asarray(jnp.inf, real)
         return State(
@@ -162,25 +160,28 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         del options, tags
         plan, operands = state.plan, state.operands
         objective = plan.objective
-        lin, prepared = _linearised(y, state)
+        lin, kept = _linearised(y, state)
+        jacobian = objective.operator(lin, y, operands)
+        prepared = plan.linear.bound(kept, jacobian)
         squares = kept_off_zero(plan.linear.diagonal(prepared))
         bent = self.uses_curvature(plan.linear) and objective.losses is None  # losses bend residuals differently
         curvature = _curvature(objective, y, operands) if bent else None
         position = objective.unknowns.ravel(y).astype(lin.residual.dtype) if objective.retract is None else None
-        model = Model(lin, prepared, squares, state.stale, curvature, position)
+        model = Model(lin, jacobian, prepared, squares, state.stale, curvature, position)
         proposal, damping = plan.descent.propose(plan.linear, model, state.damping)
 
         new_y, taken = objective.move(y, proposal.step, operands)
         residual = objective.residual(new_y, operands)
         tolerances = Tolerances(self.rtol, self.atol, self.ftol)
         trial = Trial(proposal, taken, residual)
-        judged = judge(objective, tolerances, lin, trial, objective.scale_of(y), squares, operands, state.progress)
+        sizes = Sizes(objective.scale_of(y), squares)
+        judged = judge(objective, tolerances, lin, jacobian, trial, sizes, operands, state.progress)
         verdict = Verdict(judged.ratio, judged.accepted, taken)
         new_state = State(
             operands=operands,
             invariants=state.invariants,
             lin=lin,
-            prepared=prepared,
+            prepared=kept,
             damping=plan.descent.update(damping, verdict),
             stale=judged.accepted,
             cost=jnp.where(judged.accepted, objective.cost(residual, operands), lin.cost),
@@ -233,7 +234,7 @@ def _linearised(y: PyTree[Array], state: State) -> tuple[Linearisation, Any]:
 
     def fresh() -> Any:
         lin = plan.objective.linearise(y, state.operands, state.invariants)
-        return lin, plan.linear.prepare(lin.data)
+        return lin, plan.linear.prepare_operator(plan.objective.operator(lin, y, state.operands))
 
     return lax.cond(state.stale, fresh, lambda: (state.lin, state.prepared))
 
@@ -256,7 +257,7 @@ def _first_bad(residual: Array) -> Int[Array, ""]:
 
 def _result(lin: Linearisation, converged: Array, alive: Array) -> RESULTS:
     result = RESULTS.where(alive | converged, RESULTS.successful, RESULTS.stagnated)
-    finite = jnp.all(jnp.isfinite(lin.data))
+    finite = jnp.all(jnp.isfinite(lin.data)) & jnp.all(jnp.isfinite(lin.gradient))
     result = RESULTS.where(finite, result, RESULTS.nonfinite_jacobian)
     return RESULTS.where(jnp.isfinite(lin.cost), result, RESULTS.nonfinite_start)
 
@@ -274,13 +275,16 @@ def _counted(state: State, proposal: Proposal) -> dict[str, Array]:
     return {name: counts[name] + more[name] for name in _COUNTS}
 
 
-def objective_of(fn: Callable, y: PyTree[Array], args: Any) -> tuple[Objective, Operands]:
-    """The objective of a function as optimistix hands it over, `fn(y, args) -> (residual, aux)`."""
+def objective_of(
+    fn: Callable, y: PyTree[Array], args: Any, method: str
+) -> tuple[Objective, AbstractDampedSolver, Operands]:
+    """What optimistix hands over, `fn(y, args) -> (residual, aux)`, as an objective with a solver for its steps."""
     # Equinox closures insist on the split of arguments they were converted with: arrays and the rest.
     pure, data, captured = purify_module(lambda y_, args_: fn(y_, args_)[0], args, y)
-    jacobian = prepared_jacobian(pure, y, data, captured)
     structure = Structure.of(y)
-    return Objective(pure, jacobian, structure, structure, None, None, False), Operands(data, captured, (), None)
+    form = Form(pure, structure, structure, None, None)
+    objective, linear = formed(form, (y, data, captured), None, method)
+    return objective, linear, Operands(data, captured, (), None)
 
 
 def tangent_structure(unknowns: Structure, tangent: Any) -> Structure:

@@ -28,10 +28,9 @@ from sparsesolve.least_squares.descent._descent import kept_off_zero
 from sparsesolve.least_squares.descent._nielsen import least_damping
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._objective import Objective, Operands, gradient_at
-from sparsesolve.matrix import SparseMatrix
 
 Hessian = Literal["full", "gauss_newton"]
-_STEPS = 500
+_STEPS, _MANY_STEPS = 500, 5000  # of conjugate gradients, with factors and without
 
 
 def implicit_minimiser(
@@ -69,12 +68,12 @@ def _tangent(
     fixed = jax.lax.stop_gradient((y, operands))
     lin = objective.linearise(*fixed, None)
     free = lin.free
+    jacobian = objective.operator(lin, *fixed)
 
     def product(v: Array) -> Array:
         if hessian == "full":
             return jax.jvp(lambda d: _displaced_gradient(objective, y, d, operands), (jnp.zeros_like(v),), (v,))[1]
-        matrix = SparseMatrix(lin.data, objective.pattern)
-        return (matrix @ v) @ matrix
+        return (jacobian @ v) @ jacobian
 
     def masked(v: Array) -> Array:
         return jnp.where(free, product(jnp.where(free, v, 0.0)), v)
@@ -87,18 +86,22 @@ def _tangent(
         bound = jnp.where(free, 0.0, moves)
         rhs = rhs + product(bound)
     rhs = jnp.where(free, -rhs, 0.0)
-    prepared = linear.prepare(lin.data)
+    prepared = linear.bound(linear.prepare_operator(jacobian), jacobian)
     squares = kept_off_zero(linear.diagonal(prepared))
     factors = linear.factor(prepared, least_damping(squares.dtype) * squares)
 
     def precondition(v: Array) -> Array:
+        return jnp.where(free, linear.precondition(prepared, factors, jnp.where(free, v, 0.0)), v)
+
+    def solve_normal(v: Array) -> Array:
         return jnp.where(free, linear.solve_normal(prepared, factors, jnp.where(free, v, 0.0)).x, v)
 
     def solve(multiply: Any, b: Array) -> Array:
         if hessian == "gauss_newton":
-            return precondition(b)
+            return solve_normal(b)
+        steps = _STEPS if linear.direct else _MANY_STEPS
         rtol = float(jnp.finfo(b.dtype).eps) ** 0.75
-        x, info = cg(multiply, b, precondition=precondition, rtol=rtol, max_steps=_STEPS)
+        x, info = cg(multiply, b, precondition=precondition, rtol=rtol, max_steps=steps)
         # A tangent has no status to report; a wrong one must not look right.
         good = info.relative_residual <= jnp.finfo(b.dtype).eps ** 0.4
         return jnp.where(good | jnp.all(b == 0), x, jnp.nan)

@@ -21,14 +21,13 @@ from sparsesolve._tree import Structure, fix_indices, partition
 from sparsesolve.least_squares.iteration._checks import check_residual
 from sparsesolve.least_squares.iteration._driver import iterate
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver, tangent_structure
+from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._implicit import implicit_minimiser
-from sparsesolve.least_squares.linear_step._choose_linear import choose_damped_solver
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._objective import Objective, Operands
 from sparsesolve.least_squares.objective._robust import make_losses
 from sparsesolve.least_squares.objective._whiten import make_weights, whiten
 from sparsesolve.linear._call_key import call_key, forget_with
-from sparsesolve.linear._prepared import prepared_jacobian
 from sparsesolve.linear._pure import purify
 from sparsesolve.pattern import SparsityPattern, as_pattern
 
@@ -164,9 +163,8 @@ def _prepare(request: Request, args: Any, y0: PyTree[Array], bounds: Any, settin
     def build() -> LeastSquaresProblem:
         check_residual(Structure.of(pure.out), tangents.size)
         start = y0 if retract is None else tangent
-        jacobian = prepared_jacobian(pure, start, data, captured, sparsity)
-        objective = Objective(pure, jacobian, unknowns, tangents, losses, retract, sparsity is not None)
-        linear = choose_damped_solver(objective.pattern, request.solver.linear_solver)
+        form = Form(pure, unknowns, tangents, losses, retract)
+        objective, linear = formed(form, (start, data, captured), sparsity, request.solver.linear_solver)
         return LeastSquaresProblem(objective, linear, request)
 
     problem = problem_cache.get(key, build)

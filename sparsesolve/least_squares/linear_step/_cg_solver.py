@@ -38,8 +38,9 @@ class CGSolver(AbstractDampedSolver):
     name = "conjugate gradients"
     num_factorizations = 0
     nnz_factor = 0
+    direct = False
 
-    def __init__(self, pattern: SparsityPattern, max_steps: int = 500):
+    def __init__(self, pattern: SparsityPattern, max_steps: int = 5000):
         self.pattern = pattern
         self.max_steps = max_steps
 
@@ -59,6 +60,9 @@ class CGSolver(AbstractDampedSolver):
     def solve_normal(self, prepared: Inexact[Array, " nnz"], factors: Diagonals, g: Inexact[Array, " n"]) -> Solved:
         return self._iterate(prepared, factors, g, _TIGHT)
 
+    def precondition(self, prepared: Any, factors: Diagonals, g: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return factors.inverse * g
+
     def _iterate(self, prepared: Any, factors: Diagonals, g: Inexact[Array, " n"], rtol: float) -> Solved:
         matrix = SparseMatrix(prepared, self.pattern)
         # In unknowns scaled to a unit diagonal the norm of the residual is independent of their units.
@@ -68,7 +72,7 @@ class CGSolver(AbstractDampedSolver):
             y = scale * x
             return scale * ((matrix @ y) @ matrix + factors.shift * y)
 
-        x, info = cg(product, scale * g, rtol=rtol, max_steps=self.max_steps)
+        x, info = cg(product, scale * g, rtol=rtol, max_steps=self.max_steps, window=self.max_steps)
         x = scale * x
         good = jnp.all(jnp.isfinite(x)) & ((jnp.sum(x * g) > 0) | jnp.all(g == 0))
         return Solved(x, good, info.num_steps)

@@ -32,10 +32,20 @@ class AbstractDampedSolver(abc.ABC):
     name: str
     nnz_factor: int  # stored entries of the factors, 0 where nothing is factorized
     num_factorizations: int  # by one call of `factor`
+    direct: bool = True  # solutions are exact up to rounding errors
 
     @abc.abstractmethod
     def prepare(self, data: Inexact[Array, " nnz"]) -> Any:
         """What depends on `J` alone, from its CSR values."""
+
+    def prepare_operator(self, jacobian: Any) -> Any:
+        """The same from `J` as it multiplies; what a state keeps."""
+        return self.prepare(jacobian.data)
+
+    def bound(self, prepared: Any, jacobian: Any) -> Any:
+        """What was kept, together with `J` where products with it are needed: what all other methods get."""
+        del jacobian
+        return prepared
 
     @abc.abstractmethod
     def diagonal(self, prepared: Any) -> Float[Array, " n"]:
@@ -52,3 +62,7 @@ class AbstractDampedSolver(abc.ABC):
     @abc.abstractmethod
     def solve_normal(self, prepared: Any, factors: Any, g: Inexact[Array, " n"]) -> Solved:
         """Solves `(J^T J + diag(shift)) x = g`."""
+
+    def precondition(self, prepared: Any, factors: Any, g: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        """An approximate solution of `(J^T J + diag(shift)) x = g`, symmetric and positive definite in `g`."""
+        return self.solve_normal(prepared, factors, g).x

@@ -22,7 +22,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from sparsesolve._tree import Structure
-from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.least_squares.objective._robust import BlockLosses
 from sparsesolve.linear._pure import PureFunction
 from sparsesolve.matrix import SparseMatrix
@@ -51,7 +50,7 @@ class Linearisation(NamedTuple):
     Attributes:
         cost: half the sum of squares, or of losses.
         residual: shape `(m,)`.
-        data: CSR values on the objective's pattern.
+        data: CSR values on the objective's pattern; none where the Jacobian is not stored.
         gradient: `J^T r`, shape `(n,)`.
         free: which unknowns may move.
     """
@@ -78,7 +77,7 @@ class Objective:
     """
 
     pure: PureFunction
-    jacobian: SparseJacobian
+    jacobian: Any  # a SparseJacobian
     unknowns: Structure
     tangents: Structure
     losses: BlockLosses | None
@@ -94,6 +93,21 @@ class Objective:
     def dtype(self) -> np.dtype:
         """Of all flat vectors."""
         return np.dtype(jnp.result_type(self.tangents.dtype, self.residuals.dtype))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of residuals and of coordinates of a step."""
+        return self.residuals.size, self.tangents.size
+
+    @property
+    def num_colors(self) -> int:
+        """Products that an evaluation of the Jacobian takes; 0 where it is not evaluated."""
+        return self.jacobian.num_colors
+
+    @property
+    def nnz(self) -> int:
+        """Entries of the Jacobian; 0 where none are stored."""
+        return self.jacobian.pattern.nnz
 
     @property
     def pattern(self) -> SparsityPattern:
@@ -137,6 +151,20 @@ class Objective:
             data = jnp.where(free[pattern.indices], data, 0.0)
             gradient = jnp.where(free, gradient, 0.0)
         return Linearisation(cost, r, data, gradient, free)
+
+    def operator(self, lin: Linearisation, y: PyTree[Array], operands: Operands) -> Any:
+        """The corrected Jacobian at `y`, which multiplies vectors from the left and from the right."""
+        del y, operands
+        return SparseMatrix(lin.data, self.pattern)
+
+    def magnitudes(self, jacobian: Any, scale: Float[Array, " n"]) -> Float[Array, " m"]:
+        """`|J| scale`."""
+        return SparseMatrix(jnp.abs(jacobian.data), self.pattern) @ scale
+
+    def stored(self, y: PyTree[Array], operands: Operands) -> Objective:
+        """The same with a Jacobian that has entries, for what cannot do without."""
+        del y, operands
+        return self
 
     def move(self, y: PyTree[Array], d: Inexact[Array, " n"], operands: Operands) -> tuple[PyTree[Array], Array]:
         """The point a step away, within bounds, and the step that was really taken."""

@@ -17,6 +17,7 @@ Reference: B. Triggs, P. McLauchlan, R. Hartley, A. Fitzgibbon, Bundle adjustmen
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,20 @@ class Corrected(NamedTuple):
 
     residual: Inexact[Array, " m"]
     data: Inexact[Array, " nnz"]
+
+
+class Correction(NamedTuple):
+    """Triggs' correction as a linear map of residuals, `C = diag(weight) (I - along r^T)` in each block.
+
+    Attributes:
+        residual: corrected.
+        forward: `v -> C v`.
+        backward: `w -> C^T w`.
+    """
+
+    residual: Inexact[Array, " m"]
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array], Array]
 
 
 class BlockLosses:
@@ -92,6 +107,23 @@ class BlockLosses:
         segment, count = self._segments(matrix.pattern)
         product = jax.ops.segment_sum(r[rows] * matrix.data, segment, count)
         return Corrected(weight / keep * r, weight[rows] * (matrix.data - along[rows] * product[segment]))
+
+    def correction(self, r: Inexact[Array, " m"], operands: Any) -> Correction:
+        """Triggs' correction where there is no Jacobian but products with it."""
+        slope = jnp.concatenate(self._each(r, operands, _slope))
+        keep = jnp.concatenate(self._each(r, operands, _keep))
+        norm = jnp.concatenate(self._each(r, operands, lambda f, s: s))
+        weight = jnp.sqrt(slope)
+        along = (1 - keep) * r / jnp.where(norm > 0, norm, 1.0)
+        block = self._block_of_row()
+
+        def summed(v: Array) -> Array:
+            return jax.ops.segment_sum(v, block, int(block[-1]) + 1, indices_are_sorted=True)[block]
+
+        def backward(w: Array) -> Array:
+            return weight * w - r * summed(along * weight * w)
+
+        return Correction(weight / keep * r, lambda v: weight * (v - along * summed(r * v)), backward)
 
     def _each(self, r: Array, operands: Any, what: Any) -> list[Array]:
         """`what(loss, s)` for the residuals of each leaf, a number a residual; for the cost a number a block."""

@@ -50,7 +50,7 @@ class Dogleg(AbstractLeastSquaresSolver):
     norm: Callable[[PyTree], Array] = eqx.field(default=optx.max_norm, static=True)
 
     def descent(self, objective: Objective, linear: AbstractDampedSolver) -> AbstractDescent:
-        return DoglegRegion(objective.pattern, self.subspace)
+        return DoglegRegion(self.subspace)
 
     def uses_curvature(self, linear: AbstractDampedSolver) -> bool:
         return False

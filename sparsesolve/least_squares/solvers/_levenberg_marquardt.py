@@ -31,7 +31,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         ftol: predicted relative decrease of the cost that counts as converged; `None` means eps / 1000.
         linear_solver: `"auto"`, or how the linear problem of a step is solved: `"dense"` (QR), `"cholesky"` (sparse
             factorization of the normal equations), `"schur"` (the same after eliminating what is block diagonal),
-            `"cg"` (conjugate gradients, no factors).
+            `"cg"` (conjugate gradients, no factors), `"lsmr"` and `"cgls"` (no Jacobian either: products by `jax.jvp`
+            and `jax.vjp`; automatic where a Jacobian would not fit in memory or is large and nearly full).
         damping: `"auto"`, `"more"` (needs dense steps) or `"nielsen"`.
         geodesic: whether steps get half their geodesic acceleration (not with a loss); `None`: where steps are dense.
         initial_damping: `mu` of Nielsen's rule where the probe fails.

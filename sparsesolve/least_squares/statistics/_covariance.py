@@ -151,7 +151,7 @@ def refuse_undetermined(fit: Fit, lost: Undetermined) -> None:
     """
     if isinstance(lost.singular, Tracer) or not bool(jnp.any(lost.which)):
         return
-    few = is_dense(fit.problem.objective.pattern) or not bool(jnp.all(lost.which))
+    few = is_dense(fit.objective.pattern) or not bool(jnp.all(lost.which))
     orthogonal = ", or write pseudo_inverse=True for the variances orthogonal to these directions" if few else ""
     raise ValueError(
         "covariance found that the residuals do not determine all parameters at the solution: "
@@ -212,7 +212,7 @@ class _Static:
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _compute(fit: Fit, chosen: _Static, how: _How) -> tuple[Array, Undetermined]:
     lin = fit.linearise(hold_bounds=how.hold)
-    matrix = SparseMatrix(lin.data, fit.problem.objective.pattern)
+    matrix = SparseMatrix(lin.data, fit.objective.pattern)
     columns, held = chosen.array, ~lin.free
     if is_dense(matrix.pattern):
         whole, lost = dense_inverse(matrix, held, how.pseudo)

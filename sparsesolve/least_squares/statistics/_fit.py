@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem
-from sparsesolve.least_squares.objective._objective import Linearisation, Operands
+from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
 from sparsesolve.matrix import SparseMatrix
 
 
@@ -33,6 +33,11 @@ class Fit(eqx.Module):
         return self.problem.objective.tangents
 
     @property
+    def objective(self) -> Objective:
+        """What was minimised, with a Jacobian that has entries even where steps did without."""
+        return self.problem.objective.stored(self.value, self.operands)
+
+    @property
     def num_residuals(self) -> int:
         """Length of the flat residual."""
         return self.problem.objective.residuals.size
@@ -45,11 +50,11 @@ class Fit(eqx.Module):
         """Cost, residual and Jacobian at the solution, corrected for losses; of all parameters, or of those that no
         bound holds."""
         operands = self.operands if hold_bounds else self.operands._replace(bounds=None)
-        return self.problem.objective.linearise(self.value, operands, None)
+        return self.objective.linearise(self.value, operands, None)
 
     def jacobian(self) -> SparseMatrix:
         """The Jacobian at the solution, corrected for losses."""
-        return SparseMatrix(self.linearise().data, self.problem.objective.pattern)
+        return SparseMatrix(self.linearise().data, self.objective.pattern)
 
     def positions(self) -> PyTree[np.ndarray]:
         """Where each entry of a step is in flat vectors: integers in the structure of a step."""
