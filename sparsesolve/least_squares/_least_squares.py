@@ -23,6 +23,7 @@ from sparsesolve.least_squares.objective._losses import as_loss
 from sparsesolve.least_squares.solvers._levenberg_marquardt import LevenbergMarquardt
 from sparsesolve.least_squares.statistics._fit import Fit
 from sparsesolve.least_squares.statistics._report import FitSolution
+from sparsesolve.linear._raising import raise_unless
 from sparsesolve.linear._resolution import resolved_rtol
 from sparsesolve.linear._unknowns import checked_unknowns
 
@@ -181,7 +182,7 @@ def _raised(solution: FitSolution, info: dict[str, Any], problem: LeastSquaresPr
     """The solution, or an error: at once where values are known, while running where they are traced."""
     result = solution.result
     if not _is_concrete(result):
-        return result.error_if(solution, result != RESULTS.successful)
+        return raise_unless(result == RESULTS.successful, result, solution)
     if not bool(result == RESULTS.successful):
         raise RuntimeError(_sentence(solution, info, problem))
     return solution

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
+from sparsesolve.linear._raising import raise_unless
 from sparsesolve.linear._resolution import resolved_rtol
 from sparsesolve.linear._unknowns import checked_unknowns
 from sparsesolve.nonlinear._newton import Newton
@@ -139,7 +140,7 @@ def _raised(solution: optx.Solution, info: dict[str, Any], structure: Structure)
     """The solution, or an error: at once where values are known, while running where they are traced."""
     result = solution.result
     if not _is_concrete(result):
-        return result.error_if(solution, result != RESULTS.successful)
+        return raise_unless(result == RESULTS.successful, result, solution)
     if not bool(result == RESULTS.successful):
         raise RuntimeError(_sentence(solution, info, structure))
     return solution

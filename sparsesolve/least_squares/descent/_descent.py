@@ -47,6 +47,7 @@ class Proposal(NamedTuple):
         shortening: about how much longer the undamped step would be, at least 1.
         factorizations: that it took.
         iterations: of linear solves.
+        held: whether bounds hold unknowns that the step was to carry over them; such a step never is the last.
     """
 
     step: Inexact[Array, " n"]
@@ -55,6 +56,7 @@ class Proposal(NamedTuple):
     shortening: Float[Array, ""]
     factorizations: Int[Array, ""]
     iterations: Int[Array, ""]
+    held: Bool[Array, ""] | bool = False
 
 
 class Verdict(NamedTuple):
@@ -72,7 +74,13 @@ class Verdict(NamedTuple):
 
 
 class AbstractDescent(abc.ABC):
-    """A recipe of damping. Static; its state is a pytree of arrays."""
+    """A recipe of damping. Static; its state is a pytree of arrays.
+
+    Attributes:
+        repeatable: a proposal for a state depends on the model and the state's damping alone.
+    """
+
+    repeatable: bool = True
 
     @abc.abstractmethod
     def init(self, m: int, n: int, dtype: Any) -> Any:

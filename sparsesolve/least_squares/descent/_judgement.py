@@ -107,7 +107,7 @@ def judge(
     usable = jnp.isfinite(decrease) & (predicted > 0) & proposal.good
     ratio = jnp.where(usable, decrease / jnp.where(usable, predicted, 1.0), -1.0)
 
-    undamped = proposal.good & (proposal.shortening <= _SHORT)
+    undamped = proposal.good & (proposal.shortening <= _SHORT) & jnp.logical_not(proposal.held)
     floor = _rounding_of_cost(objective, lin, jacobian, scale)
     noise = undamped & (promised <= floor) & (jnp.abs(decrease) <= floor)
     length, reference = _length(squares, proposal.step), _length(squares, scale)
@@ -120,6 +120,7 @@ def judge(
     ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
     moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
     ended |= proposal.good & ~moved & _stationary(objective, lin, squares)
+    moved = moved | proposal.held
     return Judgement(ratio, accepted, ended & jnp.isfinite(lin.cost), moved, size, now)
 
 

@@ -34,6 +34,8 @@ class Along(NamedTuple):
 class LineSearch(AbstractDescent):
     """See the module's description."""
 
+    repeatable = False  # a length belongs to the direction that was kept
+
     def init(self, m: int, n: int, dtype: Any) -> Along:
         zero = jnp.zeros((n,), dtype)
         return Along(zero, jnp.asarray(False), jnp.asarray(0, jnp.int32), jnp.asarray(1.0, dtype))

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
 from sparsesolve.least_squares.descent._judgement import Progress, Sizes, Tolerances, Trial, judge
+from sparsesolve.least_squares.iteration._box import within_bounds
 from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._results import RESULTS
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
@@ -169,6 +170,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         position = objective.unknowns.ravel(y).astype(lin.residual.dtype) if objective.retract is None else None
         model = Model(lin, jacobian, prepared, squares, state.stale, curvature, position)
         proposal, damping = plan.descent.propose(plan.linear, model, state.damping)
+        proposal = within_bounds(objective, plan.linear, plan.descent, model, damping, proposal, y, operands)
 
         new_y, taken = objective.move(y, proposal.step, operands)
         residual = objective.residual(new_y, operands)

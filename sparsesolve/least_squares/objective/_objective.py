@@ -148,7 +148,7 @@ class Objective:
         gradient = r @ SparseMatrix(data, pattern)
         free = self._free(y, gradient, operands)
         if operands.bounds is not None:
-            data = jnp.where(free[pattern.indices], data, 0.0)
+            data = self._kept(data, free)
             gradient = jnp.where(free, gradient, 0.0)
         return Linearisation(cost, r, data, gradient, free)
 
@@ -160,6 +160,14 @@ class Objective:
     def magnitudes(self, jacobian: Any, scale: Float[Array, " n"]) -> Float[Array, " m"]:
         """`|J| scale`."""
         return SparseMatrix(jnp.abs(jacobian.data), self.pattern) @ scale
+
+    def holding(
+        self, lin: Linearisation, jacobian: Any, held: Bool[Array, " n"], hold: Inexact[Array, " n"]
+    ) -> Linearisation:
+        """The linear problem that is left when some unknowns move by `hold`, which is zero for all others."""
+        residual, free = lin.residual + jacobian @ hold, lin.free & ~held
+        gradient = jnp.where(free, residual @ jacobian, 0.0)
+        return Linearisation(lin.cost, residual, self._kept(lin.data, free), gradient, free)
 
     def stored(self, y: PyTree[Array], operands: Operands) -> Objective:
         """The same with a Jacobian that has entries, for what cannot do without."""
@@ -184,6 +192,9 @@ class Objective:
             return jnp.abs(self.unknowns.ravel(y)).astype(self.dtype)
         largest = jnp.max(jnp.abs(self.unknowns.ravel(y)), initial=1.0)
         return jnp.full((self.tangents.size,), largest, self.dtype)
+
+    def _kept(self, data: Array, free: Array) -> Array:
+        return jnp.where(free[self.pattern.indices], data, 0.0)
 
     def _free(self, y: PyTree[Array], gradient: Array, operands: Operands) -> Bool[Array, " n"]:
         if operands.bounds is None:

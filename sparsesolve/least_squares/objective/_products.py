@@ -83,6 +83,9 @@ class ProductObjective(Objective):
 
         return Products(forward, backward, self.dtype)
 
+    def _kept(self, data: Array, free: Array) -> Array:
+        return data
+
     def magnitudes(self, jacobian: Products, scale: Float[Array, " n"]) -> Float[Array, " m"]:
         """An estimate: with random signs the squares of `J (+-scale)` have the mean `sum_j (J_ij scale_j)^2`."""
         signs = jax.random.rademacher(jax.random.key(1), scale.shape).astype(scale.dtype)
