@@ -119,7 +119,11 @@ def judge(
     foretold = whole & _nothing_left(resolved_rtol(tolerances.rtol, objective.tangents), now, before, floor)
     ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
     moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
-    ended |= proposal.good & ~moved & _stationary(objective, lin, squares)
+    cosine = _cosine(lin, squares)
+    ended |= proposal.good & ~moved & (cosine <= _STATIONARY * resolution(objective.residuals) ** 0.5)
+    # With an unknown at its bound whose gradient is a rounding error no step ever counts as undamped.
+    still = _length(squares, taken) <= resolved_rtol(tolerances.rtol, objective.tangents) * reference
+    ended |= proposal.good & still & (cosine <= resolution(objective.residuals) ** 0.75)
     moved = moved | proposal.held
     return Judgement(ratio, accepted, ended & jnp.isfinite(lin.cost), moved, size, now)
 
@@ -142,9 +146,9 @@ def _small(
     return (size * stretch <= rtol) | absolute | (promised * stretch <= ftol * cost)
 
 
-def _stationary(objective: Objective, lin: Linearisation, squares: Array) -> Bool[Array, ""]:
-    cosines = jnp.abs(lin.gradient) / jnp.sqrt(squares * jnp.sum(lin.residual**2))
-    return jnp.max(cosines, initial=0.0) <= _STATIONARY * resolution(objective.residuals) ** 0.5
+def _cosine(lin: Linearisation, squares: Array) -> Float[Array, ""]:
+    """The largest cosine of an angle between the residual and a free column of the Jacobian."""
+    return jnp.max(jnp.abs(lin.gradient) / jnp.sqrt(squares * jnp.sum(lin.residual**2)), initial=0.0)
 
 
 def _promised(lin: Linearisation, jacobian: Any, step: Array) -> Float[Array, ""]:
