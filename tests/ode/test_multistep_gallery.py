@@ -54,6 +54,20 @@ def test_digits_follow_the_tolerance(name, solver):
         assert problem.digits(y) >= -np.log10(rtol) - 1, f"at rtol={rtol:g}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("brusselator_ode", 8), ("burgers", 32), ("allen_cahn", 8)])
+def test_digits_follow_the_tolerance_on_fields(name, size):
+    # Largest difference from a tight solution by another method, relative to the largest value.
+    problem = getattr(gallery, name)(size)
+    exact, _, _ = integrator(problem, RadauIIA5())(1e-12)
+    run = integrator(problem, BDF())
+    for rtol in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9):
+        y, _, _ = run(rtol)
+        pairs = zip(jax.tree.leaves(y), jax.tree.leaves(exact), strict=True)
+        error = max(float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in pairs)
+        assert error <= 10 * rtol, f"at rtol={rtol:g}"
+
+
 def test_counts_on_the_brusselator():
     y, stats, counts = integrator(gallery.brusselator_ode(16), BDF())(1e-6)
     assert int(counts["num_factorizations"]) <= 60
