@@ -23,10 +23,10 @@ class _Multigrid:
 
         del yp
         new[0] = 0 if current and self.jacobian is not None else 1
-        if new[0]:
-            self.jacobian = scipy.sparse.csr_matrix(self.f.jacobian(t, y))
+        jacobian: Any = scipy.sparse.csr_matrix(self.f.jacobian(t, y)) if new[0] else self.jacobian
+        self.jacobian = jacobian
         identity = scipy.sparse.eye(self.f.y0.size, format="csr")
-        self.apply = pyamg.ruge_stuben_solver((identity - gamma * self.jacobian).tocsr()).aspreconditioner()
+        self.apply = pyamg.ruge_stuben_solver((identity - gamma * jacobian).tocsr()).aspreconditioner()
         self.setups += 1
 
     def solve(
