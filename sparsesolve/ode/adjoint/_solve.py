@@ -63,7 +63,7 @@ def solve_with(
     *,
     transpose: bool,
 ) -> tuple[Float[Array, " n"], Factors]:
-    """`W^-1 b` or `W^-T b` to about `eps^(3/5)`; NaN where that is not reached.
+    """`W^-1 b` or `W^-T b` to about `eps^(2/3)`; NaN where that is not reached.
 
     Args:
         system: prepared.
@@ -86,10 +86,10 @@ def solve_with(
     def attempt(arrays: Any, x: Array, most: Any) -> tuple[Array, Array, Array]:
         state = system.state_of(arrays, data.dtype)
         inverse = lambda r: state.plan.solve(state.factors, r, transpose=transpose)  # noqa: E731
-        return conjugate_residuals(product, inverse, b, x, eps**0.6, most)
+        return conjugate_residuals(product, inverse, b, x, eps ** (2 / 3), most)
 
     x, residual, steps = attempt(factors.arrays, guess, jnp.where(far, 0, MOST))
-    bound = eps**0.6 * _size(b)
+    bound = eps ** (2 / 3) * _size(b)
 
     def again(loop: Any) -> Any:
         tried, old, x, done, _ = loop
