@@ -15,6 +15,7 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 
 import sparsesolve as ss
 from sparsesolve import gallery, report
@@ -69,7 +70,7 @@ k1 = jnp.logspace(-3, 0, n)
 
 
 def half_time(k):
-    event = dfx.Event(lambda t, y, args, **_: y[0] < 0.5)
+    event = dfx.Event(lambda t, y, args, **_: y[0] - 0.5, optx.Bisection(rtol=1e-3, atol=1e-9, flip="detect"))
     out = ss.solve_ode(robertson, 0.0, 1e11, y0, rates.at[0].set(k), rtol=1e-4, atol=atol, event=event, throw=False)
     return out.ts[0], out.stats["num_steps"]
 
