@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from sparsesolve.ode.newton._corrected import stage_solve
 from sparsesolve.ode.newton._newton import Work, solve_stage
-from sparsesolve.ode.newton._tangent import tangent_solve
 from sparsesolve.ode.system._stats import add_counts
 from sparsesolve.ode.system._system import StiffSystem
 
@@ -127,8 +127,8 @@ def attach_derivative(
 ) -> Float[Array, " n"]:
     """`y`, differentiable in the arrays of `system` and `equation` by the implicit function theorem.
 
-    The iteration that found `y` is not differentiated: with `F` the residual of the equation and `W = -dF/dy`,
-    `W dy = dF` is one linear solve, with the factors of the step to start from.
+    The iteration that found `y` is not differentiated: with `F` the residual of the equation,
+    `-(dF/dy) dy = dF` is one linear solve, with the factors of the step to start from.
     """
 
     @eqx.filter_custom_jvp
@@ -140,6 +140,6 @@ def attach_derivative(
     def rule(primals: Any, tangents: Any) -> tuple[Array, Array]:
         root, system, equation, factors = primals
         _, change = eqx.filter_jvp(lambda s, e: e.residual(s, root), (system, equation), tangents[1:3])
-        return root, tangent_solve(system, factors, equation.t, root, equation.c, change)
+        return root, stage_solve(system, factors, equation.t, root, equation.c, root - equation.known, change)
 
     return solution(lax.stop_gradient(y), system, equation, lax.stop_gradient(factors))

@@ -6,7 +6,7 @@ derivative is stated once, by the implicit function theorem for every stage,
     (M - gamma h J(z_i) + gamma d(M k_i)/dy) k_i' = (h f(t_i, z) - M(t_i, z) k_i)' along (t_i', h', z' = known_i', p'),
 
 so that neither the iteration nor its factors are differentiated: a tangent costs a linear solve a stage, a reverse
-sweep the transposed ones, both preconditioned by the factors of the step (see `_tangent.py`).
+sweep the transposed ones, both preconditioned by the factors of the step (see `_tangent.py` and `_corrected.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from sparsesolve.ode.newton._corrected import stage_solve
 from sparsesolve.ode.newton._newton import Work, solve_stage, updated
-from sparsesolve.ode.newton._tangent import tangent_solve
-from sparsesolve.ode.runge_kutta._radau_stages import corrected, solve_with
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from sparsesolve.ode.system._rhs import RightHandSide
 from sparsesolve.ode.system._stats import add_counts
@@ -291,7 +290,8 @@ def _tangents(
             known_dot = known_dot + e_row @ e_dot
         at = lambda t, y, step, p: implicit_part(t, y, step, k, p)  # noqa: E731
         _, right = jax.jvp(at, (time, z, h_x, operands), (time_dot, known_dot, h_dot_x, operands_dot))
-        new = _solved_tangent(split.system, work, time, z, gh, tableau.gamma * k, right)
+        relaxation, moved = 2 / (1 + gh / work.shift), tableau.gamma * k
+        new = stage_solve(split.system, work.factors, time, z, gh, moved, right, relaxation=relaxation)
         z_dot = known_dot + tableau.gamma * new
         k_dot = k_dot.at[i].set(new)
         if has_explicit:
@@ -304,27 +304,6 @@ def _tangents(
     inputs = (jnp.arange(1, s), c, lower[1:], e_rows, values[1:], slopes.implicit[1:], e_values)
     (k_dot, e_dot, last_dot), _ = lax.scan(stage, (k_dot, e_dot, x_dot), inputs)
     return Slopes(k_dot, e_dot, last_dot)
-
-
-def _solved_tangent(
-    system: StiffSystem, work: Work, t: Array, z: Array, gh: Array, moved: Array, right: Array
-) -> Float[Array, " n"]:
-    """`(M - gh J + d(M moved)/dy)^-1 right`, where `moved` is `z - known`."""
-    relaxation = 2 / (1 + gh / work.shift)
-    if system.mass is None or system.mass.is_constant:
-        return tangent_solve(system, work.factors, t, z, gh, right, relaxation=relaxation)
-    fixed, factors, relaxation = lax.stop_gradient((system, work.factors, relaxation))
-
-    def stage(y: Array) -> Array:
-        return gh * system.rhs(t, y) - system.multiply_mass(moved, t, y)
-
-    def product(v: Array) -> Array:
-        return system.multiply_mass(v, t, z) - jax.jvp(stage, (z,), (v,))[1]
-
-    def solver(transpose: bool) -> Any:
-        return lambda by, b: corrected(lambda r: relaxation * solve_with(fixed, factors, r, transpose), by, b)
-
-    return lax.custom_linear_solve(product, right, solver(False), solver(True))
 
 
 def _no_tangent(leaf: Any) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from sparsesolve.linear import AbstractDirectSolver
+from sparsesolve.ode.newton._corrected import corrected, solve_with
 from sparsesolve.ode.newton._newton import Iterated, iterate
 from sparsesolve.ode.system._stats import Counts, add_counts
 from sparsesolve.ode.system._system import StiffSystem
@@ -136,17 +136,6 @@ def solve_transformed(system: StiffSystem, work: StageWork, r: Float[Array, "3 n
     return jnp.asarray(back, r.dtype) @ jnp.stack([first, pair.real, imaginary])
 
 
-def solve_with(system: StiffSystem, factors: Any, b: Array, transpose: bool) -> Array:
-    """`W^-1 b` or `W^-T b`."""
-    if not transpose:
-        return system.solve(factors, b)[0]
-    state = system.state_of(factors, b.dtype)
-    if isinstance(system.linear_solver, AbstractDirectSolver) and system.mass is None:
-        return state.plan.solve(state.factors, b, transpose=True)
-    other, _ = system.linear_solver.transpose(state, {})
-    return system.linear_solver.compute(other, b, {})[0]
-
-
 def solve_stages(
     system: StiffSystem,
     work: StageWork,
@@ -196,25 +185,3 @@ def attach_stage_derivative(system: StiffSystem, work: StageWork, stages: Stages
         return root, lax.custom_linear_solve(multiply, change, solver(False), solver(True))
 
     return solution(lax.stop_gradient(z), system, stages, lax.stop_gradient(work))
-
-
-_CORRECTIONS = 40
-
-
-def corrected(precondition: Callable[[Array], Array], product: Callable[[Array], Array], b: Array) -> Array:
-    """`product^-1 b` by corrections; NaN where they do not converge."""
-    scale = jnp.max(jnp.abs(b))
-    eps = jnp.finfo(b.dtype).eps
-
-    def proceed(state: Any) -> Array:
-        _, change, size, steps = state
-        return (change > 10 * eps * size) & (steps < _CORRECTIONS)
-
-    def correct(state: Any) -> Any:
-        x, _, _, steps = state
-        delta = precondition(b - product(x))
-        return x + delta, jnp.max(jnp.abs(delta)), jnp.max(jnp.abs(x + delta)), steps + 1
-
-    start = (jnp.zeros_like(b), jnp.asarray(jnp.inf, b.dtype), scale, jnp.asarray(0))
-    x, change, size, _ = lax.while_loop(proceed, correct, start)
-    return jnp.where((change <= eps**0.5 * size) | (scale == 0), x, jnp.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
@@ -23,12 +24,27 @@ def start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Arra
 
         (M - e J) v = f(t + e, y),
 
-    which gives algebraic components the slope that keeps their equations satisfied.
+    which gives algebraic components the slope that keeps their equations satisfied. Differentiable.
     """
     if system.mass is None:
         return system.rhs(t, x)
-    f = start_residual(system, t, x, step, jnp.zeros_like(x))
-    return system.solve(system.factor(start_matrix(system, t, x, step)), f)[0]
+    fixed, t0, x0, step0 = lax.stop_gradient((system, t, x, step))
+    factors = fixed.factor(start_matrix(fixed, t0, x0, step0))
+    found = fixed.solve(factors, start_residual(fixed, t0, x0, step0, jnp.zeros_like(x0)))[0]
+
+    @eqx.filter_custom_jvp
+    def slope(v: Array, factors: Any, inputs: Any) -> Array:
+        del factors, inputs
+        return v
+
+    @slope.def_jvp
+    def rule(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        v, factors, inputs = primals
+        _, change = eqx.filter_jvp(lambda given: start_residual(*given, v), (inputs,), (tangents[2],))
+        system, t, x, step = inputs
+        return v, tangent_solve(system, factors, t, x, (_FRACTION * step).astype(system.dtype), change)
+
+    return slope(found, factors, (system, t, x, step))
 
 
 def start_matrix(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " nnz"]:
