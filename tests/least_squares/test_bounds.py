@@ -71,3 +71,37 @@ def test_bounds_in_the_form_of_the_parameters():
     assert -1.0 <= float(sol.value["b"][0]) < 1.0 and float(sol.value["b"][1]) == 1.2
     slope = jnp.exp(sol.value["b"][0]) * (jnp.exp(sol.value["b"][0]) - 0.1) - (1.0 - sol.value["b"][0])
     assert abs(float(slope)) < 1e-7
+
+
+def affine(y, args):
+    return args[0] @ y - args[1]
+
+
+def decays(y, data):
+    t = jnp.linspace(0.0, 5.0, 40)
+    return y[0] * jnp.exp(-y[1] * t) + y[2] * jnp.exp(-y[3] * t) - data
+
+
+def test_random_non_negative_problems_reach_the_minimum_and_say_so():
+    """Columns of fixed unknowns are zero: what rounding errors make of them must not move them off their bounds."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((30, 20)) @ (np.eye(20) + 0.45 * (seed % 3) * rng.standard_normal((20, 20)))
+        b = 3 * rng.standard_normal(30)
+        start = (np.zeros(20), np.ones(20), np.abs(rng.standard_normal(20)))[seed % 3]
+        sol = least_squares(affine, None, jnp.asarray(start), (jnp.asarray(A), jnp.asarray(b)), bounds=(0.0, None))
+        peer = scipy.optimize.lsq_linear(A, b, (0.0, INF), method="bvls", tol=1e-15)
+        assert float(sol.stats["cost"]) <= peer.cost * (1 + 1e-10)
+        assert int(sol.stats["num_steps"]) <= 40
+
+
+def test_random_bounded_decays_from_several_starts():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        amplitudes, rates = rng.uniform((0.5, -1), (3, 2)), rng.uniform((0.1, 0.5), (0.8, 3))
+        data = np.exp(-np.linspace(0, 5, 40)[:, None] * rates) @ amplitudes + 0.02 * rng.standard_normal(40)
+        for start in rng.uniform(0.01, 1.5, (3, 4)):
+            sol = least_squares(decays, None, jnp.asarray(start), jnp.asarray(data), bounds=(0.0, 2.0))
+            gradient = jax.grad(lambda y, data=data: 0.5 * jnp.sum(decays(y, data) ** 2))(sol.value)
+            projected = sol.value - jnp.clip(sol.value - gradient, 0.0, 2.0)
+            assert float(jnp.max(jnp.abs(projected))) <= 1e-6  # equal rates: J is singular

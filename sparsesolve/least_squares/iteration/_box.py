@@ -43,6 +43,7 @@ def within_bounds(
     """The proposal of `descent` for a state, `first`, solved again for the unknowns that cross no bound."""
     if operands.bounds is None or not descent.repeatable:
         return first
+    first = first._replace(**_masked(first, model.lin.free, 0.0))
     start = objective.unknowns.ravel(y)
     low, high = (side - start for side in operands.bounds)
 
@@ -63,8 +64,7 @@ def within_bounds(
         reduced = Model(lin, jacobian, prepared, model.squares, jnp.asarray(True), None, model.position)
         new, _ = descent.propose(linear, reduced, state)
         new = new._replace(
-            step=jnp.where(held, hold, new.step),
-            velocity=jnp.where(held, hold, new.velocity),
+            **_masked(new, lin.free, hold),
             factorizations=(proposal.factorizations + new.factorizations).astype(jnp.int32),
             iterations=(proposal.iterations + new.iterations).astype(jnp.int32),
             held=jnp.asarray(True),
@@ -78,3 +78,11 @@ def within_bounds(
     )
     found, held, _ = lax.while_loop(going, again, (as_is, jnp.zeros(start.shape, bool), 0))
     return found._replace(held=jnp.any(held) | jnp.any(crossing(found.step, held)))
+
+
+def _masked(proposal: Proposal, free: Array, others: Any) -> dict[str, Array]:
+    """Steps of the free unknowns alone: others get rounding errors, divided by the tiny scale of zero columns.
+
+    Such an error takes an unknown off its bound, and the iteration never ends.
+    """
+    return {name: jnp.where(free, getattr(proposal, name), others) for name in ("step", "velocity")}
