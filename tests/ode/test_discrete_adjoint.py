@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sparsesolve.ode import BDF, DiscreteAdjoint, solve_ode
+from sparsesolve.ode.adjoint import _tape
 
 OLD = dfx.RecursiveCheckpointAdjoint()
 
@@ -130,8 +131,63 @@ def test_gradients_by_a_table_in_a_batch():
         np.testing.assert_allclose(ours[lane], theirs, rtol=1e-5, atol=1e-7 * float(jnp.max(jnp.abs(theirs))))
 
 
-def test_too_many_steps_give_nan_and_second_derivatives_an_error():
-    few = DiscreteAdjoint(records=5)
-    assert np.isnan(jax.jit(jax.grad(lambda k: heat_loss({**P, "k": k}, U0, few)))(1.0))
+def test_long_integrations_are_made_again_piece_by_piece(monkeypatch):
+    monkeypatch.setattr(_tape, "MEMORY", 1)
+    monkeypatch.setattr(_tape, "LEAST_SLOTS", 4)  # of 60 steps: histories are dropped
+
+    def ends(adjoint):
+        loss = lambda k, y: heat_loss({**P, "k": k}, y, adjoint, max_steps=100)  # noqa: E731
+        return jax.jit(jax.grad(loss, (0, 1)))(1.0, U0)
+
+    for one, other in zip(*(jax.tree.leaves(ends(DiscreteAdjoint(r))) for r in (3, 100)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("slots", "rows", "steps"), [(4, 1, 37), (16, 3, 500), (2, 5, 100)])
+def test_histories_are_where_they_are_sought(slots, rows, steps):
+    room, kept = _tape.Room(steps, rows, slots), {}
+    level, slot = jax.jit(room.level), jax.jit(room.slot)
+    for last in range(-(-steps // rows)):
+        every = 2 ** int(level(last))
+        if last % every == 0:
+            kept[int(slot(last))] = last
+        assert all(kept[int(slot(k))] == k for k in range(0, last + 1, every))
+        assert len(kept) <= slots
+
+
+def test_second_derivatives_are_refused():
     with pytest.raises(Exception, match="first derivatives only"):
         jax.jacfwd(jax.grad(lambda k: heat_loss({**P, "k": k}, U0)))(1.0)
+
+
+def decay(adjoint, **options):
+    return dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, k: -k * y), BDF(), 0.0, 1.0, None, jnp.ones(1), 2.0,
+        stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-6), adjoint=adjoint, **options,
+    )  # fmt: skip
+
+
+def test_what_is_left_to_another_adjoint():
+    class Other(dfx.RecursiveCheckpointAdjoint):
+        def loop(self, **call):
+            raise NotImplementedError
+
+    event = dfx.Event(lambda t, y, args, **_: y[0] - 0.5)
+    for options in (
+        {"saveat": dfx.SaveAt(t1=True, solver_state=True)},
+        {"saveat": dfx.SaveAt(t1=True, controller_state=True)},
+        {"saveat": dfx.SaveAt(dense=True)},
+        {"event": event},
+    ):
+        with pytest.raises(NotImplementedError):
+            decay(DiscreteAdjoint(otherwise=Other()), **options)
+
+
+def test_failed_integrations_have_no_derivatives():
+    with pytest.raises(Exception, match="maximum number of solver steps"):
+        jax.jit(jax.grad(lambda k: heat_loss({**P, "k": k}, U0, max_steps=5)))(1.0)
+
+
+def test_programs_that_may_raise_lower_for_cuda():
+    lowered = jax.jit(lambda k: heat_loss({**P, "k": k}, U0)).trace(1.0).lower(lowering_platforms=("cuda",))
+    assert "stablehlo" in lowered.as_text()

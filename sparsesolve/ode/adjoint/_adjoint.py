@@ -28,20 +28,18 @@ from jax.core import Tracer
 
 from sparsesolve.ode.adjoint._derivative import Run, attach
 from sparsesolve.ode.adjoint._methods import steps_of
-
-MEMORY = 2**26  # bytes of records
-LEAST_RECORDS, MOST_RECORDS = 1024, 16384
+from sparsesolve.ode.adjoint._tape import room_for
 
 
 class DiscreteAdjoint(dfx.AbstractAdjoint):
     """Forward and reverse mode through `BDF`, sparse, at the cost of one to two more integrations.
 
     The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, events, dense output,
-    `SaveAt(steps=k)` with `k > 1`, a solver state that was handed over.
+    `SaveAt(steps=k)` with `k > 1`, states of solver or controller that were handed over or are to be returned.
 
     Attributes:
-        records: most steps that are recorded; by default what fits into 64 MB, at least 1024 and at most 16384. An
-            integration with more steps gets derivatives that are NaN.
+        records: steps whose vectors are held at once; by default what fits into 64 MB, at least 128. Longer
+            integrations leave histories to start from, and are made again piece by piece when derivatives are taken.
         otherwise: adjoint for everything else.
 
     Example:
@@ -63,27 +61,32 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
     def loop(self, **call: Any) -> Any:
         """Runs the integration; for diffrax."""
         steps = steps_of(call["solver"])
-        if steps is None or not _supported(call):
+        shown = call["saveat"].solver_state or call["saveat"].controller_state
+        if steps is None or not _supported(call) or (shown and not isinstance(self, UnseenStates)):
             return self.otherwise.loop(**call)
         init = call["init_state"]
         system = steps.system(call["terms"], call["t0"], init.y, call["args"])
         captured = system.rhs.captured, getattr(system.mass, "captured", ())
         if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(captured)):
             return self.otherwise.loop(**call)
-        for name in ("throw", "passed_solver_state", "passed_controller_state"):
+        throw = call.pop("throw") or (isinstance(self, UnseenStates) and self.throw)
+        for name in ("passed_solver_state", "passed_controller_state"):
             call.pop(name)
-        room = self._room(system.size * steps.vectors, call)
-        return attach(Run(self._loop, steps, call, room), system)
-
-    def _room(self, size: int, call: dict[str, Any]) -> int:
         subs = jtu.tree_leaves(call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
-        most = call["max_steps"]
-        if most is not None and any(sub.steps for sub in subs):
-            return most
-        fitting = self.records
-        if fitting is None:
-            fitting = min(MOST_RECORDS, max(LEAST_RECORDS, MEMORY // (8 * max(size, 1))))
-        return fitting if most is None else min(most, fitting)
+        vector = system.size * system.dtype.itemsize
+        sizes = steps.vectors(system) * vector, steps.rows * vector
+        room = room_for(self.records, call["max_steps"], *sizes, whole=any(sub.steps for sub in subs))
+        return attach(Run(self._loop, steps, call, room, throw), system)
+
+
+class UnseenStates(DiscreteAdjoint):
+    """For `solve_ode`, which takes statistics from the states of solver and controller and shows them to nobody.
+
+    Attributes:
+        throw: what `solve_ode` was told.
+    """
+
+    throw: bool = eqx.field(static=True, default=True)
 
 
 def _supported(call: dict[str, Any]) -> bool:

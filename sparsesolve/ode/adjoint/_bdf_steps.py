@@ -24,8 +24,10 @@ from jaxtyping import Array
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.adjoint._parameters import Parameters
 from sparsesolve.ode.adjoint._solve import Factors, no_factors, solve_with
-from sparsesolve.ode.multistep._bdf import BDF
+from sparsesolve.ode.multistep._bdf import BDF, BDFState
 from sparsesolve.ode.multistep._differences import ALPHA, MAX_ORDER, PREDICTION, ROWS, UPDATE, rescaling
+from sparsesolve.ode.newton._kept import Kept
+from sparsesolve.ode.newton._newton import Work, new_work
 from sparsesolve.ode.stepping._start import start_slope
 from sparsesolve.ode.system._system import StiffSystem
 
@@ -55,7 +57,11 @@ class BdfSteps:
 
     solver: BDF
 
-    vectors: ClassVar = 1  # of a record
+    rows: ClassVar = ROWS  # vectors of a history
+
+    def vectors(self, system: StiffSystem) -> int:
+        """Of a record."""
+        return 1 if system.mass is None else 2
 
     def system(self, terms: Any, t: Any, y: Any, args: Any) -> StiffSystem:
         """The prepared system."""
@@ -85,6 +91,24 @@ class BdfSteps:
             lambda: jnp.zeros_like(x),
         )
         return jnp.zeros((ROWS, x.size), x.dtype).at[0].set(x).at[1].set(step.astype(x.dtype) * slope)
+
+    def history(self, system: StiffSystem, before: Any) -> Array:
+        """From which the steps after `before` can be made again."""
+        return before.solver_state.differences.at[0].set(system.structure.ravel(before.y))
+
+    def work(self, system: StiffSystem, t: Array, x: Array) -> Work:
+        """At the start of a segment that is integrated again."""
+        return new_work(system, t, x)
+
+    def again(self, system: StiffSystem, record: BdfRecord, history: Array, work: Work) -> tuple[Any, Array, Work]:
+        """A step whose scalars are known: its record, the history after it, and work; not finite where it fails."""
+        count = jnp.zeros((), jnp.int32)
+        state = BDFState(history, record.history_step, record.order, count, Kept(work))
+        trial = self.solver.trial(system, state, record.start, record.end, history[0], record.fresh)
+        y = jnp.where(trial.converged, trial.y, jnp.nan)
+        moved = None if system.mass is None else y - trial.equation.known
+        made = dataclasses.replace(record, y=y, moved=moved)
+        return made, trial.plan.differences(y), trial.work
 
     def carry(self, x: Array) -> Array:
         """The tangent of a state as that of a history."""

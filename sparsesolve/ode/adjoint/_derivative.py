@@ -15,10 +15,13 @@ import jax.tree_util as jtu
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from sparsesolve.linear._raising import raise_unless
+from sparsesolve.ode.adjoint._methods import steps_of
 from sparsesolve.ode.adjoint._moving import Moving, any_moves, full, full_tree, moves
 from sparsesolve.ode.adjoint._parameters import Parameters, parameters_of, with_parameters
 from sparsesolve.ode.adjoint._saves import SAVE_STATE, Saves, is_save_state
-from sparsesolve.ode.adjoint._sweep import Sweep
+from sparsesolve.ode.adjoint._sweep import FAILURES, Sweep
+from sparsesolve.ode.adjoint._tape import Room, Tape
 from sparsesolve.ode.stepping._start import start_slope
 from sparsesolve.ode.system._system import StiffSystem
 
@@ -41,13 +44,15 @@ class Run:
         loop: diffrax's.
         steps: how steps are recorded, see `_methods.py`.
         call: arguments of the call.
-        room: most steps that are recorded.
+        room: for the records.
+        throw: no derivatives of an integration that failed.
     """
 
     loop: Callable[..., Any]
     steps: Any
     call: dict[str, Any]
-    room: int
+    room: Room
+    throw: bool
 
     @property
     def subs(self) -> list[Any]:
@@ -64,11 +69,10 @@ class Run:
         extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
         call = self.call
         call = _saving_states(call, [times_of(call)[k] for k in extra])
-        struct = eqx.filter_eval_shape(lambda s: self.steps.record(system, s, s), call["init_state"])
-        buffers = jtu.tree_map(lambda s: jnp.zeros((self.room, *s.shape), s.dtype), struct)
+        tape = Tape.empty(self.room, self.steps, system, call["init_state"])
         found: list[Any] = []
-        record = lambda before, after: self.steps.record(system, before, after)  # noqa: E731
-        inner, outer = _loops((record, buffers, found))
+        write = lambda tape, before, after: tape.written(self.room, self.steps, system, before, after)  # noqa: E731
+        inner, outer = _loops((write, tape, found))
         final, aux = self.loop(**call, inner_while_loop=inner, outer_while_loop=outer)
         own, states = final.save_state
         raw: list[Any] = [None] * len(self.subs)
@@ -85,16 +89,14 @@ def _loops(recording: Any) -> tuple[Callable, Callable]:
     def outer(cond: Any, body: Any, start: Any, *, max_steps: Any, buffers: Any) -> Any:
         if recording is None:
             return eqxi.while_loop(cond, body, start, max_steps=max_steps, buffers=buffers, kind="lax")
-        record, empty, found = recording
+        write, empty, found = recording
 
         def both(loop: Any) -> Any:
-            state, records = loop
+            state, tape = loop
             after = body(state)
-            place = state.num_accepted_steps
-            new = jtu.tree_map(lambda v, b: b.at[place].set(v), record(state, after), records)
-            return after, new
+            return after, write(tape, state, after)
 
-        final, records = eqxi.while_loop(
+        final, tape = eqxi.while_loop(
             lambda loop: cond(loop[0]),
             both,
             (start, empty),
@@ -102,7 +104,7 @@ def _loops(recording: Any) -> tuple[Callable, Callable]:
             buffers=lambda loop: [*buffers(loop[0]), loop[1]],
             kind="lax",
         )
-        found.append(records)
+        found.append(tape)
         return final
 
     return inner, outer
@@ -152,10 +154,10 @@ def attach(run: Run, system: StiffSystem) -> Any:
     def rule(primals: Any, tangents: Any) -> Any:
         moving, rest = primals
         inner, system = whole(rest)
-        here = dataclasses.replace(run, call=inner)  # of this trace
-        (final, aux), records, raw = here.recorded(system)
+        here = dataclasses.replace(run, call=inner, steps=steps_of(inner["solver"]))  # of this trace
+        (final, aux), tape, raw = here.recorded(system)
         out = opened((final, aux))
-        tangent = _tangents(here, system, moving, tangents[0], final, records, raw)
+        tangent = _tangents(here, system, moving, tangents[0], final, tape, raw)
         return out, _placed(out, tangent)
 
     integrate.defjvp(rule, symbolic_zeros=True)
@@ -191,19 +193,24 @@ def _closed(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tangents(
-    run: Run, system: StiffSystem, moving: Moving, along: Moving, final: Any, records: Any, raw: list[Any]
+    run: Run, system: StiffSystem, moving: Moving, along: Moving, final: Any, tape: Tape, raw: list[Any]
 ) -> list[tuple[Any, Any]]:
     """Tangents `(ts, ys)` of every part of `saveat`."""
     structure = system.structure
     flags = [moves(d) for d in along.parameters]
     x0 = structure.ravel(moving.y)
-    system, records, raw, x0 = eqxi.nondifferentiable((system, records, raw, x0), msg=_TWICE)
+    system, tape, raw, x0 = eqxi.nondifferentiable((system, tape, raw, x0), msg=_TWICE)
+    records = tape.records
     system = with_parameters(system, jtu.tree_unflatten(jtu.tree_structure(parameters_of(system)), moving.parameters))
     system = eqxi.nondifferentiable(system, msg=_TWICE)
     count = final.num_accepted_steps
+    if run.throw:  # here, too: derivatives need no value that `diffeqsolve` checks
+        count = raise_unless(final.result == dfx.RESULTS.successful, final.result, count)
+    if run.call["max_steps"] is None:
+        count = raise_unless(count <= run.room.steps, FAILURES.too_many_steps, count)
     shapes = [None if sub.ts is None else sub.ts.shape[0] for sub in run.subs]
     steps = any(sub.steps for sub in run.subs)
-    sweep = Sweep(run.steps, system, Parameters(system, flags), records, count, x0, times_of(run.call), steps, run.room)
+    sweep = Sweep(run.steps, system, Parameters(system, flags), tape, count, x0, times_of(run.call), steps, run.room)
     start: Any = None
     if any_moves(along.y) or moves(along.t0):
         start = structure.ravel(full_tree(along.y, moving.y))

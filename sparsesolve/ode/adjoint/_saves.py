@@ -78,7 +78,7 @@ class Saves:
         if sub.steps:
             ends = self.records.end
             valid = jnp.arange(ends.shape[0]) < self.final.num_accepted_steps
-            x = jnp.where(valid[:, None], self.records.y, self.x0)
+            x = jnp.where(valid[:, None], self.records.y[: ends.shape[0]], self.x0)
             ys = _put(ys, self._shown(sub.fn, ends, x, jnp.zeros_like(ends), self.moved.at_steps, valid), offset)
         if sub.t1 and not sub.steps:
             x, end, time = structure.ravel(self.final.y), self.moved.end, self.final.tprev

@@ -193,27 +193,11 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         """One step; a step whose corrector fails returns `y0` and an infinite error."""
         system = self._system(terms, t0, y0, args)
         x0 = system.structure.ravel(y0)
-        tolerances = self.root_finder.rtol, self.root_finder.atol
-
-        def norm_at(*states: Array) -> Callable[[Array], Array]:
-            weights = tolerance_weights(system.structure, *tolerances, *states)
-            return lambda v: scaled_norm(self.root_finder.norm, system.structure, v, weights)
-
-        strict = strictness(lax.stop_gradient(self.root_finder.rtol), system.dtype, algebraic=system.mass is not None)
-        trial = norm_at(lax.stop_gradient(x0)), strict
-        plan = _plan_step(system, solver_state, t0, t1 - t0, x0, made_jump, trial)
-        equation = Equation(t1, plan.predicted - plan.psi, plan.predicted, plan.c)
-        fixed_system, fixed_equation = lax.stop_gradient((system, equation))
-        kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
-        size = norm_at(fixed_equation.guess)
-        units = tolerance_weights(system.structure, *tolerances, fixed_equation.guess)
-        near = jnp.where(plan.first, lax.stop_gradient(x0), fixed_equation.guess)
-        x1, converged, work = correct(fixed_system, plan.work, fixed_equation, size, kappa, near, units)
+        plan, equation, x1, converged, work = self.trial(system, solver_state, t0, t1, x0, made_jump)
         x1 = jnp.where(converged, x1, lax.stop_gradient(x0))
         x1 = attach_derivative(system, equation, x1, work.factors)
-        d = x1 - plan.predicted
-        update = jnp.asarray(UPDATE, system.dtype)[plan.order]
-        after = (update[:, :ROWS] @ plan.scaling) @ plan.history + update[:, ROWS:] * d[None]
+        after = plan.differences(x1)
+        strict, norm_at = self._strictness(system), self._norms(system)
 
         fixed0, fixed1, fixed = lax.stop_gradient((x0, x1, after))
         norm = norm_at(fixed0, fixed1)
@@ -221,7 +205,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         norms = jnp.stack([norm(row) for row in fixed[neighbours]])
         limits = self.min_order, self.max_order
         choice = choose(plan.order, plan.equal_steps + 1, norms, strict, limits, plan.reach)
-        weights = tolerance_weights(system.structure, *tolerances, fixed0, fixed1)
+        weights = self._weights(system, fixed0, fixed1)
         unit = norm(weights)  # 1 for most norms
         error = jnp.where(converged, choice.error_norm, failure_norm(plan.reach)) / unit
         state = BDFState(
@@ -236,6 +220,31 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         y1 = system.structure.unravel(x1)
         dense = _dense_info(system, y1, after, plan.order, t1 - t0)
         return y1, system.structure.unravel(error * weights), dense, state, result
+
+    def trial(self, system: StiffSystem, state: BDFState, t0: Any, t1: Any, x0: Array, made_jump: Any) -> _Trial:
+        """The equation of a step and its solution; not differentiable."""
+        strict, norm_at = self._strictness(system), self._norms(system)
+        plan = _plan_step(system, state, t0, t1 - t0, x0, made_jump, (norm_at(lax.stop_gradient(x0)), strict))
+        equation = Equation(t1, plan.predicted - plan.psi, plan.predicted, plan.c)
+        fixed_system, fixed_equation = lax.stop_gradient((system, equation))
+        kappa = _ITERATION_ERROR / (strict * jnp.asarray(ERROR_CONSTANT, system.dtype)[plan.order])
+        size = norm_at(fixed_equation.guess)
+        units = self._weights(system, fixed_equation.guess)
+        near = jnp.where(plan.first, lax.stop_gradient(x0), fixed_equation.guess)
+        return _Trial(plan, equation, *correct(fixed_system, plan.work, fixed_equation, size, kappa, near, units))
+
+    def _strictness(self, system: StiffSystem) -> Array:
+        return strictness(lax.stop_gradient(self.root_finder.rtol), system.dtype, algebraic=system.mass is not None)
+
+    def _weights(self, system: StiffSystem, *states: Array) -> Array:
+        return tolerance_weights(system.structure, self.root_finder.rtol, self.root_finder.atol, *states)
+
+    def _norms(self, system: StiffSystem) -> Callable[..., Callable[[Array], Array]]:
+        def norm_at(*states: Array) -> Callable[[Array], Array]:
+            weights = self._weights(system, *states)
+            return lambda v: scaled_norm(self.root_finder.norm, system.structure, v, weights)
+
+        return norm_at
 
     def _system(self, terms: Any, t: Any, y: PyTree[Array], args: Any) -> StiffSystem:
         return prepare_system(
@@ -256,6 +265,22 @@ class _StepPlan(NamedTuple):
     work: Work
     first: Bool[Array, ""]  # made without a history
     reach: Float[Array, ""]  # of such a step: what its start promises, in units of it; otherwise infinite
+
+    def differences(self, y: Float[Array, " n"]) -> Float[Array, "rows n"]:
+        """After the step to `y`."""
+        update = jnp.asarray(UPDATE, y.dtype)[self.order]
+        d = y - self.predicted
+        return (update[:, :ROWS] @ self.scaling) @ self.history + update[:, ROWS:] * d[None]
+
+
+class _Trial(NamedTuple):
+    """A step before it is judged."""
+
+    plan: _StepPlan
+    equation: Equation
+    y: Float[Array, " n"]
+    converged: Bool[Array, ""]
+    work: Work
 
 
 def _plan_step(

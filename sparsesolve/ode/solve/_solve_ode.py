@@ -17,8 +17,9 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear import AutoSparse
+from sparsesolve.linear._raising import raise_unless
 from sparsesolve.linear._unknowns import checked_unknowns
-from sparsesolve.ode.adjoint._adjoint import DiscreteAdjoint
+from sparsesolve.ode.adjoint._adjoint import DiscreteAdjoint, UnseenStates
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
@@ -141,7 +142,7 @@ def solve_ode(
         "controller": _controller(solver, rtol, atol, norm, jump_ts),
         "saveat": saveat,
         "event": event,
-        "adjoint": _adjoint(saveat) if adjoint is None else adjoint,
+        "adjoint": _adjoint(saveat, adjoint, throw),
         "meter": dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     }
     arrays, static = eqx.partition(wishes, eqx.is_array)
@@ -153,7 +154,7 @@ def solve_ode(
         return solution
     okay = (solution.result == dfx.RESULTS.successful) | (solution.result == dfx.RESULTS.event_occurred)
     if isinstance(okay, Tracer):
-        return solution.result.error_if(solution, ~okay)
+        return raise_unless(okay, solution.result, solution)
     if not bool(okay):
         raise RuntimeError(failure_sentence(solution, watch, finite, structure, times))
     return solution
@@ -227,10 +228,12 @@ def _linear_solver(solver: Any) -> Any:
     return solver.linear_solver
 
 
-def _adjoint(saveat: dfx.SaveAt) -> dfx.AbstractAdjoint:
+def _adjoint(saveat: dfx.SaveAt, adjoint: dfx.AbstractAdjoint | None, throw: bool) -> dfx.AbstractAdjoint:
+    chosen = DiscreteAdjoint() if adjoint is None else adjoint
     # Derivatives of states of solver and controller, where somebody wants to see them, are diffrax's business.
-    shown = saveat.solver_state or saveat.controller_state
-    return dfx.RecursiveCheckpointAdjoint() if shown else DiscreteAdjoint()
+    if saveat.solver_state or saveat.controller_state or type(chosen) is not DiscreteAdjoint:
+        return chosen
+    return UnseenStates(chosen.records, chosen.otherwise, throw)
 
 
 def _stopped(watch: WatchState, times: Any) -> dict[str, Any]:
