@@ -49,11 +49,12 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"\n{case.name}", flush=True)
                 rows += (found := run_case(benchmark, case, pool=pool))
                 print(case_table(found, benchmark.measured), flush=True)
+                if not options.case:  # after every case: a run that is cut off keeps what it has
+                    path = write_json(name, benchmark.title, options.quick, rows)
         pool.close()
         if len({row["case"] for row in rows}) > 3:
             print(f"\nall cases, {benchmark.measured}\n{summary_table(rows)}", flush=True)
-        if not options.case:
-            path = write_json(name, benchmark.title, options.quick, rows)
+        if path is not None:
             print(f"\nwrote {path}")
         if benchmark.finish is not None:
             print(f"\n{benchmark.finish(rows, path)}", flush=True)

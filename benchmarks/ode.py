@@ -11,7 +11,7 @@ from benchmarks import _ode_batches, _ode_large, _ode_precision
 from benchmarks._base import Benchmark, Case
 from benchmarks._ode_summary import finish
 
-TABLES = (_ode_precision, _ode_batches, _ode_large)
+TABLES = (_ode_large, _ode_batches, _ode_precision)
 
 
 def cases(quick: bool) -> list[Case]:
