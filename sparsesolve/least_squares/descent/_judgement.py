@@ -34,6 +34,7 @@ _STATIONARY = 100.0  # square roots of eps that a cosine may be at a minimum
 _SHORT = 1e3  # a step that was damped more than this says nothing about convergence
 _FAST = 0.1  # contraction from which on the next step is foretold
 _FORETOLD = 3.0  # times rtol: how short a foretold step must be
+_SURPRISING = 10.0  # ratio of decreases from which on the model is no judge
 _FULL = 1.01  # stretch of a step that counts as undamped
 
 
@@ -112,7 +113,9 @@ def judge(
     noise = undamped & (promised <= floor) & (jnp.abs(decrease) <= floor)
     length, reference = _length(squares, proposal.step), _length(squares, scale)
     size = jnp.where(length == 0, 0.0, length / jnp.maximum(reference, jnp.finfo(scale.dtype).tiny))
-    small = undamped & _small(objective, tolerances, proposal, size, promised, lin.cost)
+    # Promises of next to nothing that were exceeded by far: losses whose weights vanish say nothing about the cost.
+    surprised = (decrease > floor) & (ratio > _SURPRISING)
+    small = undamped & ~surprised & _small(objective, tolerances, proposal, size, promised, lin.cost)
     accepted = (ratio > _ACCEPTED) | noise
     whole = accepted & undamped & (proposal.shortening <= _FULL) & jnp.all(taken == proposal.step)
     now = Progress(jnp.where(whole, size, jnp.inf), jnp.where(whole, promised, jnp.inf))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict, kept_off_zero
-from sparsesolve.least_squares.descent._judgement import Progress, Sizes, Tolerances, Trial, judge
+from sparsesolve.least_squares.descent._judgement import Judgement, Progress, Sizes, Tolerances, Trial, judge
 from sparsesolve.least_squares.iteration._box import within_bounds
 from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._results import RESULTS
@@ -29,6 +29,8 @@ from sparsesolve.least_squares.objective._objective import Linearisation, Object
 from sparsesolve.linear._pure import purify_module
 from sparsesolve.linear._resolution import resolved_rtol
 
+_SHORT = 0.1  # relative length of a step near a solution
+_SLOW = 0.1  # contraction from which on the curvature of losses is worth a trial
 _COUNTS = ("num_steps", "num_residuals", "num_jacobians", "num_factorizations", "num_linear_iterations")
 
 
@@ -61,6 +63,7 @@ class State(eqx.Module):
         ratio: actual by predicted decrease of the last trial.
         step_size: `|D d| / |D y|` of the last trial.
         progress: of the last trial, where it tells how fast the iteration contracts.
+        near: whether the linear model takes the curvature of outliers' losses.
         first_bad: position of the first residual that is not finite at the start, -1 if all are.
         converged: whether a test held.
         result: `RESULTS.successful` until something fails.
@@ -78,6 +81,7 @@ class State(eqx.Module):
     ratio: Float[Array, ""]
     step_size: Float[Array, ""]
     progress: Progress
+    near: Bool[Array, ""]
     first_bad: Int[Array, ""]
     converged: Bool[Array, ""]
     result: RESULTS
@@ -141,6 +145,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             ratio=jnp.asarray(0.0, real),
             step_size=infinite,
             progress=Progress(infinite, infinite),
+            near=jnp.asarray(False),
             first_bad=jnp.asarray(-1, jnp.int32),
             converged=jnp.asarray(False),
             result=RESULTS.successful,
@@ -178,6 +183,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         trial = Trial(proposal, taken, residual)
         sizes = Sizes(objective.scale_of(y), squares)
         judged = judge(objective, tolerances, lin, jacobian, trial, sizes, operands, state.progress)
+        near, changed = _nearer(objective, state, judged)
         verdict = Verdict(judged.ratio, judged.accepted, taken)
         new_state = State(
             operands=operands,
@@ -185,14 +191,15 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             lin=lin,
             prepared=kept,
             damping=plan.descent.update(damping, verdict),
-            stale=judged.accepted,
+            stale=judged.accepted | changed,
             cost=jnp.where(judged.accepted, objective.cost(residual, operands), lin.cost),
             ratio=judged.ratio,
             step_size=judged.size,
-            progress=judged.progress,
+            progress=Progress(*(jnp.where(changed, jnp.inf, number) for number in judged.progress)),
+            near=near,
             first_bad=jnp.where(state.counts["num_steps"] == 0, _first_bad(lin.residual), state.first_bad),
             converged=judged.converged,
-            result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good),
+            result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good | changed),
             counts=_counted(state, proposal),
             plan=plan,
         )
@@ -235,10 +242,23 @@ def _linearised(y: PyTree[Array], state: State) -> tuple[Linearisation, Any]:
     plan = state.plan
 
     def fresh() -> Any:
-        lin = plan.objective.linearise(y, state.operands, state.invariants)
+        lin = plan.objective.linearise(y, state.operands, state.invariants, state.near)
         return lin, plan.linear.prepare_operator(plan.objective.operator(lin, y, state.operands))
 
     return lax.cond(state.stale, fresh, lambda: (state.lin, state.prepared))
+
+
+def _nearer(objective: Objective, state: State, judged: Judgement) -> tuple[Array, Array]:
+    """Whether the next model takes the curvature of outliers' losses, and whether that is a change.
+
+    It does from where undamped steps are short and yet shrink slowly, to the first of them that fails.
+    """
+    if not objective.bends:
+        return state.near, jnp.asarray(False)
+    before, now = state.progress.size, judged.progress.size  # infinite where damped
+    slow = jnp.isfinite(before) & (now <= _SHORT) & (now > _SLOW * before)
+    near = judged.accepted & (state.near | slow)
+    return near, near != state.near
 
 
 def _curvature(objective: Objective, y: PyTree[Array], operands: Operands) -> Callable[[Array], Array]:

@@ -136,14 +136,21 @@ class Objective:
         """Parts of the Jacobian that are the same at all iterates; `None` where there are none."""
         return self.jacobian.invariants(*self._arguments(y, operands)) if self.retract is None else None
 
-    def linearise(self, y: PyTree[Array], operands: Operands, invariants: Any) -> Linearisation:
-        """Residual, Jacobian and gradient at `y`."""
+    @property
+    def bends(self) -> bool:
+        """Whether it matters to `linearise` that a solution is near."""
+        return self.losses is not None
+
+    def linearise(
+        self, y: PyTree[Array], operands: Operands, invariants: Any, near: Bool[Array, ""] | bool = False
+    ) -> Linearisation:
+        """Residual, Jacobian and gradient at `y`; `near` a solution with the curvature of outliers' losses."""
         residual, matrix = self.jacobian.evaluate(*self._arguments(y, operands), invariants=invariants)
         r, data = self._flat(residual), matrix.data.astype(self.dtype)
         cost = self.cost(r, operands)
         if self.losses is not None:
             wide = SparseMatrix(data, matrix.pattern).on_pattern(self.pattern)
-            r, data = self.losses.correct(r, wide, operands.losses)
+            r, data = self.losses.correct(r, wide, operands.losses, near)
         pattern = self.pattern
         gradient = r @ SparseMatrix(data, pattern)
         free = self._free(y, gradient, operands)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
 from sparsesolve.linear._prepared import prepared_jacobian
@@ -53,7 +53,14 @@ class ProductObjective(Objective):
     def invariants(self, y: PyTree[Array], operands: Operands) -> Any:
         return None
 
-    def linearise(self, y: PyTree[Array], operands: Operands, invariants: Any) -> Linearisation:
+    @property
+    def bends(self) -> bool:
+        return False
+
+    def linearise(
+        self, y: PyTree[Array], operands: Operands, invariants: Any, near: Bool[Array, ""] | bool = False
+    ) -> Linearisation:
+        del invariants, near
         zero = jnp.zeros((self.tangents.size,), self.dtype)
         r, pull = jax.vjp(lambda d: self.displaced(y, d, operands), zero)
         cost = self.cost(r, operands)
