@@ -9,7 +9,8 @@ local. The basis is chosen on the host by a QR factorization of `A` with column 
 parameters are differentiable with respect to it: a shift of zero that depends on `b` enters the residual.
 
 Reference: J. Nocedal, S. J. Wright, Numerical Optimization, 2006, section 15.3, doi:10.1007/978-0-387-40065-5.
-Cost: `O(p^2 n)` once for `p` constraints, dense in `A`.
+Cost: `O(p^2 n)` and `n (n - p)` numbers of memory once for `p` constraints, dense in `A`: up to
+some 7,000 parameters.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sparsesolve._tree import Structure
 from sparsesolve.matrix import SparseMatrix
 
 _TINY = 1e-14  # entries of the basis that are rounding errors
+_MOST = 5e7  # entries of dense matrices of the plan: 400 MB each
 
 
 class NullSpaceRetraction:
@@ -98,6 +100,7 @@ def _checked(equality: Any, structure: Structure) -> tuple[np.ndarray, Any]:
     if not isinstance(equality, tuple | list) or len(equality) != 2:
         raise ValueError("least_squares got equality that is no pair; write equality=(A, b) for A y = b.")
     matrix, b = equality
+    _check_size(jnp.shape(matrix), structure.size)
     matrix = matrix.todense() if hasattr(matrix, "todense") else matrix
     if isinstance(matrix, Tracer):
         raise TypeError(
@@ -112,6 +115,16 @@ def _checked(equality: Any, structure: Structure) -> tuple[np.ndarray, Any]:
             "row of A."
         )
     return matrix, b
+
+
+def _check_size(shape: tuple[int, ...], n: int) -> None:
+    entries = n * max(n - shape[0] if shape else n, 1)
+    if entries > _MOST:
+        raise ValueError(
+            f"least_squares got equality=(A, b) for {n} parameters; the null space of A is planned as a dense "
+            f"matrix of {entries:.1e} entries, and {_MOST:.0e} (about 7,000 parameters) are the limit. Eliminate the "
+            "constraints in fn, by fewer parameters."
+        )
 
 
 def _null_basis(matrix: np.ndarray) -> np.ndarray:
