@@ -7,11 +7,11 @@ from the rows (`_ode_summary.py`).
 
 from __future__ import annotations
 
-from benchmarks import _ode_batches, _ode_large, _ode_precision
+from benchmarks import _ode_batches, _ode_gradients, _ode_large, _ode_precision
 from benchmarks._base import Benchmark, Case
 from benchmarks._ode_summary import finish
 
-TABLES = (_ode_large, _ode_batches, _ode_precision)
+TABLES = (_ode_large, _ode_batches, _ode_gradients, _ode_precision)
 
 
 def cases(quick: bool) -> list[Case]:
