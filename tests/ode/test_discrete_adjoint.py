@@ -131,6 +131,22 @@ def test_gradients_by_a_table_in_a_batch():
         np.testing.assert_allclose(ours[lane], theirs, rtol=1e-5, atol=1e-7 * float(jnp.max(jnp.abs(theirs))))
 
 
+def test_states_of_all_steps_in_single_precision():
+    with jax.enable_x64(False):
+
+        def last(k):
+            sol = dfx.diffeqsolve(
+                dfx.ODETerm(lambda t, y, k: -k * y), BDF(), 0.0, 1.0, None, jnp.ones(1), k, adjoint=DiscreteAdjoint(),
+                stepsize_controller=dfx.PIDController(rtol=1e-4, atol=1e-6), saveat=dfx.SaveAt(steps=True),
+                max_steps=200,
+            )  # fmt: skip
+            return sol.ys[sol.stats["num_accepted_steps"] - 1, 0]
+
+        found = jax.jit(jax.grad(last))(jnp.float32(2.0))
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, -np.exp(-2.0), rtol=2e-3)
+
+
 def test_long_integrations_are_made_again_piece_by_piece(monkeypatch):
     monkeypatch.setattr(_tape, "MEMORY", 1)
     monkeypatch.setattr(_tape, "LEAST_SLOTS", 4)  # of 60 steps: histories are dropped
