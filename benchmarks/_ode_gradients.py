@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import sparsesolve as ss
 from benchmarks._base import Case, Trial
 from benchmarks._ode_peers import build
+from sparsesolve.ode import DiscreteAdjoint
 
 _MOST = 2000  # steps; diffrax's adjoint chooses its checkpoints by it
 
@@ -74,7 +75,7 @@ def _loss(p: Any, start: Any, rtol: float, **options: Any) -> tuple[Any, Any]:
 
 _CHECKPOINTS, _FORWARD = dfx.RecursiveCheckpointAdjoint(), dfx.ForwardMode()
 PEERS = {
-    "gradient, BDF": gradient(lambda: ss.BDF(), ss.ode.DiscreteAdjoint(), ss.ode.DiscreteAdjoint()),
+    "gradient, BDF": gradient(lambda: ss.BDF(), DiscreteAdjoint(), DiscreteAdjoint()),
     "gradient, BDF, diffrax's adjoint": gradient(lambda: ss.BDF(), _CHECKPOINTS, _FORWARD),
     "gradient, Rodas5P, diffrax's adjoint": gradient(lambda: ss.Rodas5P(), _CHECKPOINTS, _FORWARD),
     "gradient, Kvaerno5, diffrax's adjoint": gradient(lambda: ss.Kvaerno5(), _CHECKPOINTS, _FORWARD),
