@@ -8,7 +8,8 @@ from sparsesolve.ode.rosenbrock._ros34pw2 import ROS34PW2 as ROS34PW2
 from sparsesolve.ode.rosenbrock._rosenbrock23 import Rosenbrock23 as Rosenbrock23
 from sparsesolve.ode.runge_kutta._kencarp47 import KenCarp47 as KenCarp47
 from sparsesolve.ode.runge_kutta._kvaerno5 import Kvaerno5 as Kvaerno5
-from sparsesolve.ode.runge_kutta._radau import RadauIIA5 as RadauIIA5
+from sparsesolve.ode.runge_kutta._radau5 import RadauIIA5 as RadauIIA5
+from sparsesolve.ode.runge_kutta._radau9 import RadauIIA9 as RadauIIA9
 from sparsesolve.ode.runge_kutta._trbdf2 import TRBDF2 as TRBDF2
 from sparsesolve.ode.solve._solve_ode import solve_ode as solve_ode
 from sparsesolve.ode.stepping._consistent import consistent_start as consistent_start

@@ -10,7 +10,7 @@ import pytest
 
 from sparsesolve import gallery
 from sparsesolve.ode import BDF, RadauIIA5, StiffController
-from sparsesolve.ode.runge_kutta._radau_stages import COMPLEX, INVERSE, REAL, TRANSFORM, TRANSFORM_INVERSE
+from sparsesolve.ode.runge_kutta._radau5 import RADAU5
 
 
 def solve(f, solver, y0, t1, rtol, atol, *, saveat=None, args=None, controller=None, **kwargs):
@@ -28,9 +28,19 @@ def end_of(problem, solver, rtol):
     return jax.tree.map(lambda leaf: leaf[0], sol.ys), sol
 
 
-def test_tables_diagonalise():
-    block = [[REAL, 0, 0], [0, COMPLEX.real, -COMPLEX.imag], [0, COMPLEX.imag, COMPLEX.real]]
-    np.testing.assert_allclose(TRANSFORM_INVERSE @ INVERSE @ TRANSFORM, block, atol=1e-12)
+def test_table_of_three_stages():
+    s6 = 6.0**0.5
+    a = [
+        [(88 - 7 * s6) / 360, (296 - 169 * s6) / 1800, (-2 + 3 * s6) / 225],
+        [(296 + 169 * s6) / 1800, (88 + 7 * s6) / 360, (-2 - 3 * s6) / 225],
+        [(16 - s6) / 36, (16 + s6) / 36, 1 / 9],
+    ]
+    np.testing.assert_allclose(RADAU5.inverse @ a, np.eye(3), atol=1e-14)
+    np.testing.assert_allclose(RADAU5.real, 3 + 3 ** (2 / 3) - 3 ** (1 / 3), rtol=1e-14)
+    np.testing.assert_allclose(RADAU5.error, np.array([-13 - 7 * s6, -13 + 7 * s6, -1.0]) / 3, rtol=1e-14)
+    nu = RADAU5.pairs[0]
+    block = [[RADAU5.real, 0, 0], [0, nu.real, -nu.imag], [0, nu.imag, nu.real]]
+    np.testing.assert_allclose(RADAU5.transform_inverse @ RADAU5.inverse @ RADAU5.transform, block, atol=1e-12)
 
 
 def test_order_five_at_the_end_and_order_four_between_steps():

@@ -19,7 +19,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve.matrix import SparseMatrix
-from sparsesolve.ode.runge_kutta._radau import RadauIIA5
+from sparsesolve.ode.runge_kutta._radau_solver import AbstractRadau
 from sparsesolve.ode.solve._checks import check_constraints, check_given_index, check_index
 from sparsesolve.ode.stepping._algebraic import Algebraic, corrected, correction
 from sparsesolve.ode.stepping._consistent import NOT_FOUND, correct_once, report_of, solve_algebraic
@@ -37,14 +37,14 @@ def initial_values(
         system: with a mass matrix.
         t0: start time.
         y0: as the user gave it.
-        solver: the start of a `RadauIIA5` that knows the index of components is looked at, not corrected.
+        solver: the start of a Radau method that knows the index of components is looked at, not corrected.
         rtol: relative tolerance.
         inconsistent: `"correct"`, `"refuse"` or `"keep"`.
 
     Raises:
         ValueError: for an index above 1, for a start that is off and shall not be or cannot be corrected.
     """
-    higher = isinstance(solver, RadauIIA5) and solver.index is not None
+    higher = isinstance(solver, AbstractRadau) and solver.index is not None
     if higher:
         check_given_index(solver.index)
     t, x = jnp.asarray(t0, jnp.result_type(float)), system.structure.ravel(y0)
