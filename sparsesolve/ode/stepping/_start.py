@@ -40,8 +40,9 @@ def start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Arra
     @slope.def_jvp
     def rule(primals: Any, tangents: Any) -> tuple[Array, Array]:
         v, factors, inputs = primals
-        _, change = eqx.filter_jvp(lambda given: start_residual(*given, v), (inputs,), (tangents[2],))
         system, t, x, step = inputs
+        residual = lambda system, t, x, step: start_residual(system, t, x, step, v)  # noqa: E731
+        _, change = eqx.filter_jvp(residual, inputs, tangents[2])
         return v, tangent_solve(system, factors, t, x, (_FRACTION * step).astype(system.dtype), change)
 
     return slope(found, factors, (system, t, x, step))
