@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from sparsesolve.krylov import gmres
 from sparsesolve.linear import AbstractDirectSolver
 from sparsesolve.ode.newton._tangent import tangent_solve
 from sparsesolve.ode.system._system import StiffSystem
 
-_CORRECTIONS = 40
+_CORRECTIONS = 20
+_MOST = 90  # steps of GMRES
 
 
 def stage_solve(
@@ -75,7 +77,8 @@ def solve_with(system: StiffSystem, factors: Any, b: Array, transpose: bool) -> 
 
 
 def corrected(precondition: Callable[[Array], Array], product: Callable[[Array], Array], b: Array) -> Array:
-    """`product^-1 b` by corrections; NaN where they do not converge."""
+    """`product^-1 b` by corrections; by GMRES where they do not converge, since their factors are of a matrix too far
+    away; NaN where that fails too."""
     scale = jnp.max(jnp.abs(b))
     eps = jnp.finfo(b.dtype).eps
 
@@ -90,4 +93,11 @@ def corrected(precondition: Callable[[Array], Array], product: Callable[[Array],
 
     start = (jnp.zeros_like(b), jnp.asarray(jnp.inf, b.dtype), scale, jnp.asarray(0))
     x, change, size, _ = lax.while_loop(proceed, correct, start)
-    return jnp.where((change <= eps**0.5 * size) | (scale == 0), x, jnp.nan)
+    settled = (change <= eps**0.5 * size) | (scale == 0)
+
+    def flat(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        return lambda v: function(v.reshape(b.shape)).ravel()
+
+    rest = jnp.where(settled, 0.0, b).ravel()  # nothing is done for zero
+    other, info = gmres(flat(product), rest, precondition=flat(precondition), rtol=eps ** (2 / 3), max_steps=_MOST)
+    return jnp.where(settled, x, jnp.where(info.converged, other.reshape(b.shape), jnp.nan))
