@@ -222,3 +222,17 @@ def test_gradients_agree_with_differences():
 def test_bad_orders_are_refused():
     with pytest.raises(ValueError, match="orders run from 1 to 5"):
         BDF(max_order=6)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 2.0])
+def test_a_dae_starts_again_after_a_jump(p):
+    # What the last step left of the algebraic residual must not grow with the slope of the new start.
+    def f(t, y, p):
+        return jnp.stack([(t > 0.5) - p * y[0], y[1] - p * y[0] ** 2])
+
+    controller = dfx.ClipStepSizeController(StiffController(1e-8, 1e-10), jump_ts=[0.5])
+    mass = np.diag([1.0, 0.0])
+    sol = solve(f, jnp.array([1.0, p]), 1.0, 1e-8, solver=BDF(mass=mass), controller=controller, args=p)
+    u = np.exp(-p) + (1 - np.exp(-p / 2)) / p
+    np.testing.assert_allclose(sol.ys[0], [u, p * u**2], rtol=1e-7)
+    assert sol.stats["num_rejected_steps"] <= 6

@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
-from sparsesolve.linear import AbstractDirectSolver
-from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
 from sparsesolve.ode.adjoint._reads import Reads
-from sparsesolve.ode.stepping._start import start_matrix, start_residual, start_slope
+from sparsesolve.ode.stepping._start import start_slope
 from sparsesolve.ode.system._system import StiffSystem
 
 
@@ -78,12 +76,7 @@ class Parameters:
 
     def start_tangent(self, t: Array, x: Array, step: Array, along: Array, moved: list[Array]) -> Array:
         """Of `start_slope` at `x`, along `along` and the tangents of the parameters."""
-        system = self._system
-        if system.mass is None:
-            return self.tangent(lambda s, z: s.rhs(t, z), (x,), (along,), moved)
-        v = start_slope(system, t, x, step)
-        right = self.tangent(lambda s, z: start_residual(s, t, z, step, v), (x,), (along,), moved)
-        return system.solve(system.factor(start_matrix(system, t, x, step)), right)[0]
+        return self.tangent(lambda s, z: start_slope(s, t, z, step), (x,), (along,), moved)
 
     def start_cotangents(
         self, t: Array, x: Array, step: Array, slope: Array, sums: list[Array]
@@ -93,20 +86,9 @@ class Parameters:
         if system.mass is None:
             (moved,) = jax.vjp(lambda z: system.rhs(t, z), x)[1](slope)
             return moved, self.add(sums, t, x, slope, slope, None)
-        v = start_slope(system, t, x, step)
-        w = transposed_solve(system, start_matrix(system, t, x, step), slope)
-        residual = lambda some, z: start_residual(self._with(some), t, z, step, v)  # noqa: E731
-        parts, moved = jax.vjp(residual, self.picked(self.leaves), x)[1](w)
+        slopes = lambda some, z: start_slope(self._with(some), t, z, step)  # noqa: E731
+        parts, moved = jax.vjp(slopes, self.picked(self.leaves), x)[1](slope)
         return moved, [a + b for a, b in zip(sums, parts, strict=True)]
-
-
-def transposed_solve(system: StiffSystem, data: Array, b: Array) -> Array:
-    """`W^-T b` with new factors."""
-    linear: Any = system.linear_solver
-    state = linear.init(SparseLinearOperator(SparseMatrix(data, system.plan.pattern)), {})
-    if isinstance(linear, AbstractDirectSolver):
-        return state.plan.solve(state.factors, b, transpose=True)
-    return linear.compute(linear.transpose(state, {})[0], b, {})[0]
 
 
 def parameters_of(system: StiffSystem) -> Any:

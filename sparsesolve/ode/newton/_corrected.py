@@ -99,5 +99,7 @@ def corrected(precondition: Callable[[Array], Array], product: Callable[[Array],
         return lambda v: function(v.reshape(b.shape)).ravel()
 
     rest = jnp.where(settled, 0.0, b).ravel()  # nothing is done for zero
-    other, info = gmres(flat(product), rest, precondition=flat(precondition), rtol=eps ** (2 / 3), max_steps=_MOST)
+    other, info = gmres(
+        flat(product), rest, precondition=flat(precondition), rtol=float(eps) ** (2 / 3), max_steps=_MOST
+    )
     return jnp.where(settled, x, jnp.where(info.converged, other.reshape(b.shape), jnp.nan))

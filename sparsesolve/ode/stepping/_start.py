@@ -19,42 +19,50 @@ _CORRECTIONS = 3
 
 
 def start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " n"]:
-    """`y'` at a consistent state: f itself, or with a mass matrix the increment of a short linearly implicit Euler
-    step divided by its length,
+    """`y'` at a consistent state: f itself, or with a mass matrix the second of two increments of the linearly implicit
+    Euler method with a step `e`, a hundredth of the first one, divided by `e`,
 
         (M - e J) v = f(t + e, y),
 
-    which gives algebraic components the slope that keeps their equations satisfied. Differentiable.
+    which gives algebraic components the slope that keeps their equations satisfied. What the last step left of an
+    algebraic residual is gone with the first increment; divided by `e` it would spoil the slope. Differentiable.
     """
     if system.mass is None:
         return system.rhs(t, x)
+    e = (_FRACTION * step).astype(system.dtype)
+    near = x + e * _increment(system, t, x, step)
+    return _increment(system, t + e.astype(t.dtype), near, step)
+
+
+def _increment(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " n"]:
+    """`(M - e J)^-1 f(t + e, y)`, differentiable."""
     fixed, t0, x0, step0 = lax.stop_gradient((system, t, x, step))
-    factors = fixed.factor(start_matrix(fixed, t0, x0, step0))
-    found = fixed.solve(factors, start_residual(fixed, t0, x0, step0, jnp.zeros_like(x0)))[0]
+    factors = fixed.factor(_start_matrix(fixed, t0, x0, step0))
+    found = fixed.solve(factors, _start_residual(fixed, t0, x0, step0, jnp.zeros_like(x0)))[0]
 
     @eqx.filter_custom_jvp
-    def slope(v: Array, factors: Any, inputs: Any) -> Array:
+    def increment(v: Array, factors: Any, inputs: Any) -> Array:
         del factors, inputs
         return v
 
-    @slope.def_jvp
+    @increment.def_jvp
     def rule(primals: Any, tangents: Any) -> tuple[Array, Array]:
         v, factors, inputs = primals
         system, t, x, step = inputs
-        residual = lambda system, t, x, step: start_residual(system, t, x, step, v)  # noqa: E731
+        residual = lambda system, t, x, step: _start_residual(system, t, x, step, v)  # noqa: E731
         _, change = eqx.filter_jvp(residual, inputs, tangents[2])
         return v, tangent_solve(system, factors, t, x, (_FRACTION * step).astype(system.dtype), change)
 
-    return slope(found, factors, (system, t, x, step))
+    return increment(found, factors, (system, t, x, step))
 
 
-def start_matrix(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " nnz"]:
+def _start_matrix(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " nnz"]:
     """Values of `M - e J`."""
     e = (_FRACTION * step).astype(system.dtype)
     return system.matrix(system.jacobian(t, x), jnp.ones((), system.dtype), -e, t, x)
 
 
-def start_residual(
+def _start_residual(
     system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array, v: Float[Array, " n"]
 ) -> Float[Array, " n"]:
     """`f(t + e, y) - (M - e J) v`."""
