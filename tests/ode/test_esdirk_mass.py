@@ -71,3 +71,13 @@ def test_a_split_right_hand_side_has_no_mass_matrix():
     terms = dfx.MultiTerm(dfx.ODETerm(f), dfx.ODETerm(f))
     with pytest.raises(ValueError, match="the sum of both parts as one"):
         dfx.diffeqsolve(terms, KenCarp47(root_finder=EXACT_STAGES, mass=mass), 0.0, 1.0, 0.1, START, 1.0)
+
+
+def test_gradients_where_kept_factors_are_of_a_mass_matrix_of_long_ago():
+    def end(k):
+        changing = lambda t, y, k: jnp.diag(jnp.stack([1 + t, jnp.ones_like(t)]))  # noqa: E731
+        rates = lambda t, y, k: jnp.stack([-k * y[0], -k])  # noqa: E731
+        return jnp.sum(solve_ode(rates, 0.0, 1.0, jnp.ones(2), k, solver=BDF(mass=changing), rtol=1e-6).ys[0])
+
+    exact_slope = -np.log(2.0) * 2.0**-1.2 - 1  # of (1 + t)^-k + 1 - k t
+    np.testing.assert_allclose(jax.jit(jax.grad(end))(1.2), exact_slope, rtol=1e-5)

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from sparsesolve.ode.stepping._first_step import first_step
 from sparsesolve.ode.system._real import RealStructure
-from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
+from sparsesolve.ode.system._weights import tolerance_weights
 
 MOST_REJECTIONS = 50  # one after the other: the step has shrunk by at least 0.9^50, usually 5^50
 MOST_STALLS = 8  # steps of a few units of rounding of time
@@ -80,7 +81,9 @@ class WatchedController(dfx.AbstractAdaptiveStepSizeController):
     ) -> tuple[Any, WatchState]:
         """The end of the first step: `t0 + dt0`, or chosen by `first_step`."""
         if dt0 is None and self.weighted:
-            dt0 = first_step(self, terms, t0, t1, y0, args, func, error_order)
+            span = jnp.asarray(t1 - t0)
+            chosen = first_step(self, terms, t0, t1, y0, args, func, error_order=error_order, least=1e-6 * span)
+            dt0 = jnp.minimum(chosen, span)
         end, inner = self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
         zero = jnp.asarray(0, jnp.int32)
         time = jnp.asarray(t0)
@@ -138,42 +141,3 @@ def _watched(
         step=(t1 - t0).astype(old.step.dtype),
         worst=jnp.where(moved, worst, old.worst),
     )
-
-
-def first_step(
-    controller: WatchedController,
-    terms: Any,
-    t0: Any,
-    t1: Any,
-    y0: PyTree[Array],
-    args: Any,
-    func: Callable[..., PyTree[Array]],
-    error_order: Any,
-) -> Float[Array, ""]:
-    """A first step from the slopes at `t0` and after a small explicit step, for an error of `O(h^error_order)`.
-
-    Reference: E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I (1993), section II.4,
-    doi:10.1007/978-3-540-78862-1.
-    """
-    structure = RealStructure.of(y0)
-    x0 = lax.stop_gradient(structure.ravel(y0))
-    weights = tolerance_weights(structure, controller.rtol, controller.atol, x0)
-
-    def size(v: Array) -> Array:
-        return scaled_norm(controller.norm, structure, v, weights)
-
-    def slope(t: Any, x: Array) -> Array:
-        control = terms.contr(jnp.zeros_like(t), jnp.ones_like(t))
-        return structure.ravel(terms.prod(func(terms, t, structure.unravel(x), args), control))
-
-    time = jnp.asarray(t0)
-    f0 = slope(time, x0)
-    d0, d1 = size(x0), size(f0)
-    small = (d0 < 1e-5) | (d1 < 1e-5)
-    span = (t1 - t0).astype(d0.dtype)
-    h0 = jnp.minimum(jnp.where(small, 1e-6 * span, 0.01 * d0 / jnp.where(d1 == 0, 1.0, d1)), span)
-    f1 = slope(time + h0.astype(time.dtype), x0 + h0 * f0)
-    steepest = jnp.maximum(d1, size(f1 - f0) / h0)
-    h1 = jnp.where(steepest <= 1e-15, jnp.maximum(1e-6 * span, 1e-3 * h0), (0.01 / steepest) ** (1 / error_order))
-    h = jnp.minimum(100 * h0, h1)
-    return lax.stop_gradient(jnp.minimum(jnp.where(jnp.isfinite(h), h, h0), span).astype(time.dtype))

@@ -17,6 +17,7 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from sparsesolve.ode.stepping._first_step import first_step
 from sparsesolve.ode.system._real import RealStructure
 from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
 
@@ -86,13 +87,10 @@ class StiffController(dfx.AbstractAdaptiveStepSizeController):
         func: Callable[..., PyTree[Array]],
         error_order: Any,
     ) -> tuple[Any, None]:
-        """The end of the first step: `t0 + dt0`, or by the slopes at `t0` and after a small explicit step.
-
-        Reference: E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I (1993), section II.4.
-        """
+        """The end of the first step: `t0 + dt0`, or chosen by `first_step`."""
         del error_order
         if dt0 is None:
-            dt0 = lax.stop_gradient(self._first_step(terms, t0, t1, y0, args, func))
+            dt0 = first_step(self, terms, t0, t1, y0, args, func, error_order=2, least=1e-6)  # BDF starts at order 1
         return t0 + self._limited(dt0), None
 
     def adapt_step_size(
@@ -129,25 +127,3 @@ class StiffController(dfx.AbstractAdaptiveStepSizeController):
 
     def _limited(self, step: Any) -> Any:
         return step if self.dtmax is None else jnp.minimum(step, self.dtmax)
-
-    def _first_step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, func: Callable) -> Array:
-        structure = RealStructure.of(y0)
-        x0 = structure.ravel(y0)
-        weights = self._weights(structure, x0)
-
-        def size(v: Array) -> Array:
-            return scaled_norm(self.norm, structure, v, weights)
-
-        def slope(t: Any, x: Array) -> Array:
-            control = terms.contr(jnp.zeros_like(t), jnp.ones_like(t))
-            return structure.ravel(terms.prod(func(terms, t, structure.unravel(x), args), control))
-
-        f0 = slope(t0, x0)
-        d0, d1 = size(x0), size(f0)
-        small = (d0 < 1e-5) | (d1 < 1e-5)
-        h0 = jnp.minimum(jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(d1 == 0, 1.0, d1)), (t1 - t0).astype(d0.dtype))
-        f1 = slope(t0 + h0.astype(jnp.result_type(t0)), x0 + h0 * f0)
-        steepest = jnp.maximum(d1, size(f1 - f0) / h0)
-        h1 = jnp.where(steepest <= 1e-15, jnp.maximum(1e-6, 1e-3 * h0), jnp.sqrt(0.01 / steepest))
-        h = jnp.minimum(100 * h0, h1)
-        return jnp.where(jnp.isfinite(h), h, h0).astype(jnp.result_type(t0))

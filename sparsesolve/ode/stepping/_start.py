@@ -72,7 +72,7 @@ def _start_residual(
 
 
 def exact_start_slope(system: StiffSystem, t: Array, x: Float[Array, " n"], step: Array) -> Float[Array, " n"]:
-    """`start_slope` with corrections of what the implicit step changes in the differential components,
+    """The first increment of `start_slope`, corrected by what it changes in the differential components,
 
         (M - e J) v_0 = f(t + e, y),    (M - e J) (v_m - v_{m-1}) = f(t, y) - M v_{m-1},
 
