@@ -68,7 +68,8 @@ def least_squares(
         retract: for parameters on manifolds, `retract(y, d)`: the point reached from `y` by the tangent vector `d`,
             with `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
         equality: linear constraints `(A, b)`, `A y = b` for the flattened `y`: `A` a dense or sparse matrix with a
-            column for each parameter, `b` a vector.
+            column for each parameter, concrete, `b` a vector. Eliminated by a basis of the null space that is as sparse
+            as the constraints are local; covariances are those of the parameters `y`.
         sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
             or a `SparseJacobian`); detected when `None`.
         hessian: of derivatives: `"full"` with the curvature of the residuals, or `"gauss_newton"`.

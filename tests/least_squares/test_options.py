@@ -131,8 +131,3 @@ def test_solvers_run_under_optimistix(solver):
     sol = solve(2.0)
     np.testing.assert_allclose(sol.value, 1.0, rtol=1e-8)
     assert int(sol.stats["num_jacobians"]) > 1
-
-
-def test_equality_constraints_of_too_many_parameters_for_a_dense_plan():
-    with pytest.raises(ValueError, match="limit"):
-        least_squares(misfit, None, jnp.zeros(20_000), TARGET, equality=(np.ones((1, 20_000)), jnp.zeros(1)))

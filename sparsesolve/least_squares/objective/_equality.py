@@ -5,12 +5,11 @@ With columns permuted so that `A = [A_B A_N]` and `A_B` is regular, every soluti
     y = y_b + Z u,       Z = [-A_B^-1 A_N; I],       y_b = y0 + A^T (A A^T)^-1 (b - A y0),
 
 so that `y -> y + Z u` is a retraction and the problem in `u` has none but the residuals. `Z` is as sparse as `A` is
-local. The basis is chosen on the host by a QR factorization of `A` with column pivoting; `b` may be traced, and fitted
-parameters are differentiable with respect to it: a shift of zero that depends on `b` enters the residual.
+local (`_null_space.py`); `A A^T` is factorized like any other sparse matrix. `b` may be traced, and fitted parameters
+are differentiable with respect to it: a shift of zero that depends on `b` enters the residual.
 
-Reference: J. Nocedal, S. J. Wright, Numerical Optimization, 2006, section 15.3, doi:10.1007/978-0-387-40065-5.
-Cost: `O(p^2 n)` and `n (n - p)` numbers of memory once for `p` constraints, dense in `A`: up to
-some 7,000 parameters.
+Reference: A. Bjorck, Numerical Methods for Least Squares Problems, SIAM 1996, section 5.1 (direct elimination).
+J. Nocedal, S. J. Wright, Numerical Optimization, 2006, section 15.3, doi:10.1007/978-0-387-40065-5.
 """
 
 from __future__ import annotations
@@ -22,33 +21,46 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
-import scipy.linalg
+import scipy.sparse
 from jax.core import Tracer
-from jaxtyping import Array, PyTree
+from jax.experimental import sparse as jax_sparse
+from jaxtyping import Array, Inexact, PyTree
 
 from sparsesolve._tree import Structure
+from sparsesolve.direct import plan_direct
+from sparsesolve.least_squares.objective._null_space import CSR, FilledError, NullSpace, null_space
 from sparsesolve.matrix import SparseMatrix
+from sparsesolve.pattern import SparsityPattern
 
-_TINY = 1e-14  # entries of the basis that are rounding errors
-_MOST = 5e7  # entries of dense matrices of the plan: 400 MB each
+_CORRECTIONS = 2  # the second takes back what A A^T lost in squaring the condition of A
 
 
 class NullSpaceRetraction:
-    """`y + Z u`. Compares by content."""
+    """`y + Z u`. Compares by content.
 
-    def __init__(self, structure: Structure, basis: np.ndarray):
+    Attributes:
+        structure: of `y`.
+        basis: `Z`, shape `(n, n - p)`.
+    """
+
+    def __init__(self, structure: Structure, space: NullSpace):
         self.structure = structure
-        self.size = basis.shape[1]
-        matrix = SparseMatrix.from_dense(basis) if basis.size else None
-        self._pattern = None if matrix is None else matrix.pattern
-        self._data = np.zeros(0) if matrix is None else np.asarray(matrix.data)
-        self._key = (structure, basis.shape, basis.tobytes())
+        self.basis = space.basis()
+        self.size = self.basis.shape[1]
+        self._weights = space.weights if space.weights.nnz else None
+        self._place = np.empty(structure.size, np.int32)  # of each move among `u`, those of basic unknowns, and zero
+        self._place[space.free] = np.arange(self.size)
+        self._place[space.basic] = self.size + (np.arange(space.basic.size) if space.weights.nnz else 0)
+        arrays = (space.basic, space.weights.indptr, space.weights.indices, space.weights.data)
+        self._key = (structure, self.basis.shape, *(array.tobytes() for array in arrays))
 
     def __call__(self, y: PyTree[Array], u: Array) -> PyTree[Array]:
         flat = self.structure.ravel(y)
-        if self._pattern is None:
+        if not self.size:
             return y
-        return self.structure.unravel(flat + SparseMatrix(jnp.asarray(self._data, flat.dtype), self._pattern) @ u)
+        moves = [u] if self._weights is None else [u, constant(self._weights, flat.dtype) @ u]
+        moves = jnp.concatenate([*moves, jnp.zeros((1,), u.dtype)])
+        return self.structure.unravel(flat + moves.at[self._place].get(mode="promise_in_bounds"))
 
     def tangent(self, y: PyTree[Array]) -> Array:
         """A step of zeros."""
@@ -77,38 +89,58 @@ def constrain(fn: Callable[[Any, Any], Any], y0: PyTree[Array], args: Any, equal
 
     Raises:
         TypeError: `A` is traced.
-        ValueError: shapes that do not fit, or constraints that depend on each other.
+        ValueError: shapes that do not fit, constraints that depend on each other, or too many entries of `Z`.
     """
     structure = Structure.of(y0)
     matrix, b = _checked(equality, structure)
+    retract = NullSpaceRetraction(structure, _eliminated(matrix))
+    scale = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1))).ravel()
+    rows = scipy.sparse.csr_matrix(scipy.sparse.diags(1 / np.where(scale > 0, scale, 1.0)) @ matrix)
     dtype = structure.dtype
-    inverse = jnp.asarray(np.linalg.pinv(matrix), dtype)
     fixed = jax.lax.stop_gradient(structure.ravel(y0))
-    b = jnp.asarray(b, dtype)
+    b = jnp.asarray(b, dtype) / jnp.asarray(scale, dtype)
     held = jax.lax.stop_gradient(b)
-    start = structure.unravel(fixed + inverse @ (held - jnp.asarray(matrix, dtype) @ fixed))
-    shift = structure.unravel(inverse @ (b - held))
+    start = structure.unravel(_nearest(rows, fixed, held))
+    shift = structure.unravel(_nearest(rows, jnp.zeros_like(fixed), b - held))
 
     def shifted(y: Any, both: Any) -> Any:
         args_, shift_ = both
         return fn(jtu.tree_map(jnp.add, y, shift_), args_)
 
-    return Constrained(shifted, start, (args, shift), NullSpaceRetraction(structure, _null_basis(matrix)), shift)
+    return Constrained(shifted, start, (args, shift), retract, shift)
 
 
-def _checked(equality: Any, structure: Structure) -> tuple[np.ndarray, Any]:
+def _nearest(matrix: CSR, y: Inexact[Array, " n"], b: Inexact[Array, " p"]) -> Array:
+    """The point nearest to `y` that fulfils the constraints."""
+    if not matrix.shape[0]:
+        return y
+    gram: CSR = scipy.sparse.csr_matrix(matrix @ matrix.T)
+    gram.sort_indices()
+    plan = plan_direct(SparsityPattern(gram.indptr, gram.indices, gram.shape), symmetry="positive")
+    factors = plan.factor(jnp.asarray(gram.data, y.dtype))
+    A = constant(matrix, y.dtype)
+    for _ in range(_CORRECTIONS):
+        y = y + plan.solve(factors, b - A @ y) @ A
+    return y
+
+
+def constant(matrix: CSR, dtype: Any) -> SparseMatrix:
+    """A matrix of the host as a constant."""
+    matrix.sort_indices()
+    return SparseMatrix(jnp.asarray(matrix.data, dtype), SparsityPattern(matrix.indptr, matrix.indices, matrix.shape))
+
+
+def _checked(equality: Any, structure: Structure) -> tuple[CSR, Any]:
     if not isinstance(equality, tuple | list) or len(equality) != 2:
         raise ValueError("least_squares got equality that is no pair; write equality=(A, b) for A y = b.")
     matrix, b = equality
-    _check_size(jnp.shape(matrix), structure.size)
-    matrix = matrix.todense() if hasattr(matrix, "todense") else matrix
-    if isinstance(matrix, Tracer):
+    if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(matrix)):
         raise TypeError(
             "least_squares got equality=(A, b) with a traced A, whose null space is planned from its values; give a "
             "concrete A (b may be traced)."
         )
-    matrix = np.atleast_2d(np.asarray(matrix, float))
-    if matrix.ndim != 2 or matrix.shape[1] != structure.size or jnp.shape(b) != (matrix.shape[0],):
+    matrix = _as_csr(matrix)
+    if matrix.shape[1] != structure.size or jnp.shape(b) != (matrix.shape[0],):
         raise ValueError(
             f"least_squares got equality=(A, b) of shapes {matrix.shape} and {jnp.shape(b)} for {structure.size} "
             f"parameters; A needs a column for each of them, in the order of the flattened y0, and b a number for each "
@@ -117,29 +149,32 @@ def _checked(equality: Any, structure: Structure) -> tuple[np.ndarray, Any]:
     return matrix, b
 
 
-def _check_size(shape: tuple[int, ...], n: int) -> None:
-    entries = n * max(n - shape[0] if shape else n, 1)
-    if entries > _MOST:
-        raise ValueError(
-            f"least_squares got equality=(A, b) for {n} parameters; the null space of A is planned as a dense "
-            f"matrix of {entries:.1e} entries, and {_MOST:.0e} (about 7,000 parameters) are the limit. Eliminate the "
-            "constraints in fn, by fewer parameters."
-        )
+def _as_csr(matrix: Any) -> CSR:
+    if isinstance(matrix, jax_sparse.BCOO | jax_sparse.BCSR):
+        matrix = SparseMatrix.from_bcoo(matrix)
+    if isinstance(matrix, SparseMatrix):
+        pattern = matrix.pattern
+        return scipy.sparse.csr_matrix((np.asarray(matrix.data, float), pattern.indices, pattern.indptr), pattern.shape)
+    if not scipy.sparse.issparse(matrix):
+        matrix = np.atleast_2d(np.asarray(matrix, float))
+    found = scipy.sparse.csr_matrix(matrix, dtype=float)
+    found.sum_duplicates()
+    return found
 
 
-def _null_basis(matrix: np.ndarray) -> np.ndarray:
+def _eliminated(matrix: CSR) -> NullSpace:
     p, n = matrix.shape
-    factored: Any = scipy.linalg.qr(matrix, mode="economic", pivoting=True)
-    _, r, order = factored
-    pivots = np.abs(np.diag(r))
-    if p > n or (p and not pivots[-1] > 1e-12 * pivots[0]):
-        rank = int((pivots > 1e-12 * pivots.max(initial=0.0)).sum())
+    try:
+        space, rank = null_space(matrix)
+    except FilledError:
+        raise ValueError(
+            f"least_squares got {p} equality constraints for {n} parameters whose elimination fills in: the basis of "
+            "the null space of A would have millions of entries. Give constraints that couple few parameters each, "
+            "or eliminate them in fn, by fewer parameters."
+        ) from None
+    if space is None:
         raise ValueError(
             f"least_squares got {p} equality constraints of which only {rank} are independent; leave out those that "
             "follow from the others."
         )
-    basis = np.zeros((n, n - p))
-    basis[order[p:], np.arange(n - p)] = 1.0
-    bound = scipy.linalg.solve_triangular(r[:, :p], r[:, p:])
-    basis[order[:p]] = -np.where(np.abs(bound) > _TINY * np.abs(bound).max(initial=1.0), bound, 0.0)
-    return basis
+    return space

@@ -3,7 +3,8 @@
     C = s^2 (J^T J)^-1,     s^2 = chi^2 / (m - n),     chi^2 = 2 cost = |r|^2,
 
 with `s^2 = 1` where `sigma` is believed as it is (`absolute_sigma`). On a manifold these are covariances of the tangent
-vector at the solution. With a loss, `J` and the cost are the corrected ones.
+vector at the solution. With a loss, `J` and the cost are the corrected ones. Linear equality constraints leave the
+parameters `y_b + Z u`, whose covariance `s^2 Z (Z^T J^T J Z)^-1 Z^T` is singular.
 
 Reference: G. A. F. Seber, C. J. Wild, Nonlinear Regression, Wiley 1989, section 2.1, doi:10.1002/0471725315.
 """
@@ -22,6 +23,8 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
+from sparsesolve.least_squares.objective._equality import constant
+from sparsesolve.least_squares.statistics._constrained_inverse import spread_dense, spread_sparse
 from sparsesolve.least_squares.statistics._fit import Fit, fit_of
 from sparsesolve.least_squares.statistics._inverse_gram import Undetermined, dense_inverse, is_dense
 from sparsesolve.least_squares.statistics._sparse_inverse import SparseInverse
@@ -131,7 +134,7 @@ def standard_errors(
     flat = np.concatenate([np.ravel(leaf) for leaf in everything])[:, None]
     how = {"absolute_sigma": absolute_sigma, "pseudo_inverse": pseudo_inverse, "hold_bounds": hold_bounds}
     variances = covariance(sol, lambda _: flat, blocks=True, **how)
-    return fit.tangents.unravel(jnp.sqrt(variances[:, 0, 0]))
+    return fit.parameters.unravel(jnp.sqrt(jnp.maximum(variances[:, 0, 0], 0.0)))
 
 
 def covariance_or_infinite(sol: optx.Solution, absolute_sigma: bool) -> tuple[Float[Array, "n n"], Undetermined]:
@@ -216,13 +219,30 @@ def _compute(fit: Fit, chosen: _Static, how: _How) -> tuple[Array, Undetermined]
     columns, held = chosen.array, ~lin.free
     if is_dense(matrix.pattern):
         whole, lost = dense_inverse(matrix, held, how.pseudo)
+        if fit.basis is not None:
+            values = spread_dense(fit.basis, whole, columns, how.blocks)
+            return _scaled(fit, values, lin.cost, held, how), _named(fit, lost)
         rows = columns[:, :, None] if how.blocks else columns[:, None]
         values = whole[rows, columns[:, None, :] if how.blocks else columns[None, :]]
     else:
         inverse = SparseInverse(matrix, held, how.pseudo)
         lost = inverse.lost
+        if fit.basis is not None:
+            values = spread_sparse(fit.basis, inverse, columns, how.blocks)
+            return _scaled(fit, values, lin.cost, held, how), _named(fit, lost)
         values = inverse.blocks(columns) if how.blocks else inverse.columns(columns)[:, columns]
-    return values if how.absolute else values * _reduced_chi_squared(fit, lin.cost, held), lost
+    return _scaled(fit, values, lin.cost, held, how), lost
+
+
+def _scaled(fit: Fit, values: Array, cost: Array, held: Array, how: _How) -> Array:
+    return values if how.absolute else values * _reduced_chi_squared(fit, cost, held)
+
+
+def _named(fit: Fit, lost: Undetermined) -> Undetermined:
+    """The same directions in the parameters instead of the coordinates that constraints leave."""
+    assert fit.basis is not None
+    basis = constant(fit.basis, lost.vectors.dtype)
+    return lost._replace(vectors=jax.vmap(lambda v: basis @ v, 1, 1)(lost.vectors))
 
 
 def _selection(fit: Fit, of: Any, blocks: bool) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -260,5 +280,5 @@ def _check_freedom(fit: Fit, absolute: bool) -> None:
 
 
 def _name(fit: Fit, position: int) -> str:
-    where = fit.tangents.locate(position)
+    where = fit.parameters.locate(position)
     return "" if where == "the scalar" else where

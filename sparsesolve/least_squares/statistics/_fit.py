@@ -6,10 +6,12 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+import scipy.sparse
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem
+from sparsesolve.least_squares.objective._equality import NullSpaceRetraction
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
 from sparsesolve.matrix import SparseMatrix
 
@@ -31,6 +33,17 @@ class Fit(eqx.Module):
     def tangents(self) -> Structure:
         """Structure of a step: of the parameters, or of tangent vectors where there is a retraction."""
         return self.problem.objective.tangents
+
+    @property
+    def basis(self) -> scipy.sparse.csr_matrix | None:
+        """`Z` of steps `Z u` that keep linear equality constraints."""
+        retract = self.problem.objective.retract
+        return retract.basis if isinstance(retract, NullSpaceRetraction) else None
+
+    @property
+    def parameters(self) -> Structure:
+        """Structure of what has a covariance: steps, or with equality constraints the parameters themselves."""
+        return self.tangents if self.basis is None else self.problem.objective.unknowns
 
     @property
     def objective(self) -> Objective:
@@ -57,8 +70,8 @@ class Fit(eqx.Module):
         return SparseMatrix(self.linearise().data, self.objective.pattern)
 
     def positions(self) -> PyTree[np.ndarray]:
-        """Where each entry of a step is in flat vectors: integers in the structure of a step."""
-        structure = self.tangents
+        """Where each parameter is in flat vectors: integers in the structure of `parameters`."""
+        structure = self.parameters
         parts = np.split(np.arange(structure.size), np.cumsum(structure.sizes)[:-1])
         leaves = [part.reshape(shape) for part, shape in zip(parts, structure.shapes, strict=True)]
         return structure.treedef.unflatten(leaves)

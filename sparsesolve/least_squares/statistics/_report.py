@@ -51,10 +51,10 @@ def fit_report(sol: optx.Solution, absolute_sigma: bool) -> str:
         raise TypeError(
             "report needs values, but got tracers; return the solution from the jitted function and report there."
         )
-    n, m = fit.tangents.size, fit.num_residuals
+    n, m = fit.parameters.size, fit.num_residuals
     shown = min(n, _SHOWN)
     errors, correlations, trouble = _uncertainties(sol, shown, absolute_sigma)
-    lines = [_headline(sol, m, n), *_chi_squared(sol, m, n), *_table(sol, shown, errors)]
+    lines = [_headline(sol, m, n), *_chi_squared(sol, m, fit.tangents.size), *_table(sol, shown, errors)]
     if n > shown:
         lines.append(f"  and {n - shown} more parameters: covariance(sol, of=lambda y: ...) has theirs")
     return "\n".join([*lines, *(_correlated(fit, correlations) if not trouble else [f"  {trouble}"])])
@@ -92,13 +92,13 @@ def _chi_squared(sol: optx.Solution, m: int, n: int) -> list[str]:
 
 def _table(sol: optx.Solution, shown: int, errors: np.ndarray) -> list[str]:
     fit = fit_of(sol, "report")
-    on_manifold = fit.problem.objective.retract is not None
+    on_manifold = fit.problem.objective.retract is not None and fit.basis is None
     names = [_label(fit, i) for i in range(shown)]
     width = max(9, *map(len, names)) if names else 9
     if on_manifold:
         head = f"  {'tangent':<{width}}  standard error"
         return [head, *(f"  {name:<{width}}  {e:.6g}" for name, e in zip(names, errors, strict=True))]
-    values = np.asarray(fit.tangents.ravel(sol.value))[:shown]
+    values = np.asarray(fit.parameters.ravel(sol.value))[:shown]
     held = _at_bounds(fit)
     rows = [f"  {'parameter':<{width}}  {'estimate':>16}  {'standard error':>14}  relative"]
     for i, (name, value, error) in enumerate(zip(names, values, errors, strict=True)):
@@ -112,8 +112,8 @@ def _table(sol: optx.Solution, shown: int, errors: np.ndarray) -> list[str]:
 def _at_bounds(fit: Any) -> np.ndarray:
     bounds = fit.operands.bounds
     if bounds is None:
-        return np.zeros(fit.tangents.size, bool)
-    at = np.asarray(fit.tangents.ravel(fit.value))
+        return np.zeros(fit.parameters.size, bool)
+    at = np.asarray(fit.parameters.ravel(fit.value))
     return (at <= np.asarray(bounds[0])) | (at >= np.asarray(bounds[1]))
 
 
@@ -131,5 +131,5 @@ def _correlated(fit: Any, correlations: np.ndarray) -> list[str]:
 
 
 def _label(fit: Any, position: int) -> str:
-    where = fit.tangents.locate(position)
+    where = fit.parameters.locate(position)
     return "y" if where == "the scalar" else f"y{where}"

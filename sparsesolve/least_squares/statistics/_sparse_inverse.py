@@ -64,6 +64,11 @@ class SparseInverse:
             self._image = jax.vmap(self._solve, 1, 1)(self._null)
             self._inner = self._null.T @ self._image
 
+    @property
+    def dtype(self) -> Any:
+        """Of the entries."""
+        return self._scale.dtype
+
     def _factor(self, known: Array) -> None:
         """Factors of `J^T J` with ones added for what is known. A shift that keeps pivots positive is taken back by
         refinement."""
@@ -92,9 +97,12 @@ class SparseInverse:
         return lax.map(self._column, jnp.asarray(columns, jnp.int32), batch_size=_BATCH)
 
     def _column(self, j: Array) -> Array:
-        b = jnp.zeros((self._scale.size,), self._scale.dtype).at[j].set(1.0)
-        x = self._solve(self._project(b))
-        return self._project(x) / self._scale / self._scale[j] * self._free * self._free[j]
+        return self.times(jnp.zeros((self._scale.size,), self._scale.dtype).at[j].set(1.0))
+
+    def times(self, v: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The product with a vector."""
+        x = self._solve(self._project(v / self._scale * self._free))
+        return self._project(x) / self._scale * self._free
 
     def _project(self, x: Array) -> Array:
         return x if self._null is None else x - self._null @ (self._null.T @ x)
