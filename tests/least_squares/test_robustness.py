@@ -1,5 +1,6 @@
 """Published problems from afar, badly scaled, singular at the minimum, with regions where the model is not a number."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -100,3 +101,13 @@ def test_a_sum_of_squares_that_overflows_is_told_from_a_residual_that_is_no_numb
     assert bool(sol.result == RESULTS.nonfinite_start)
     with pytest.raises(RuntimeError, match="finite at the initial guess y0, but the sum of its squares overflows"):
         ss.least_squares(jennrich_sampson, None, jnp.array([30.0, 40.0]))
+
+
+@pytest.mark.parametrize("solver", [ss.LevenbergMarquardt(), ss.GaussNewton(), ss.Dogleg()], ids=["lm", "gn", "dogleg"])
+def test_factors_do_not_slow_down_at_singular_minima(solver):
+    """Undamped steps halve the error at a double root; the damping that factors need would stop them at 1e-7."""
+    groups = jnp.tile(jnp.array([3.0, -1.0, 0.0, 1.0]), (25, 1))
+    sol = ss.least_squares(lambda y, _: jax.vmap(powell_singular, (0, None))(y, None), solver, groups)
+    assert int(sol.stats["nnz_factor"]) < 100**2 / 2  # sparse factors
+    assert float(jnp.max(jnp.abs(sol.value))) < 1e-10
+    assert int(sol.stats["num_steps"]) <= 60

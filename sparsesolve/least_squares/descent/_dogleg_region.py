@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict
-from sparsesolve.least_squares.descent._nielsen import least_damping
+from sparsesolve.least_squares.descent._nielsen import faintest_damping, least_damping
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 
 
@@ -78,7 +78,8 @@ class DoglegRegion(AbstractDescent):
 
     def _directions(self, linear: AbstractDampedSolver, model: Model, matrix: Any) -> Directions:
         factors = linear.factor(model.prepared, least_damping(model.squares.dtype) * model.squares)
-        solved = linear.solve(model.prepared, factors, -model.lin.residual)
+        faintest = faintest_damping(model.squares.dtype) * model.squares
+        solved = linear.solve_lighter(model.prepared, factors, -model.lin.residual, faintest)
         steepest = -model.lin.gradient / model.squares
         image = matrix @ steepest
         along = -jnp.sum(model.lin.gradient * steepest) / _positive(jnp.sum(image**2))

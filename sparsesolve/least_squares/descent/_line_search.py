@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict
-from sparsesolve.least_squares.descent._nielsen import least_damping
+from sparsesolve.least_squares.descent._nielsen import faintest_damping, least_damping
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 
 
@@ -43,7 +43,8 @@ class LineSearch(AbstractDescent):
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Along) -> tuple[Proposal, Along]:
         def compute() -> Along:
             factors = linear.factor(model.prepared, least_damping(model.squares.dtype) * model.squares)
-            solved = linear.solve(model.prepared, factors, -model.lin.residual)
+            faintest = faintest_damping(model.squares.dtype) * model.squares
+            solved = linear.solve_lighter(model.prepared, factors, -model.lin.residual, faintest)
             return Along(solved.x, solved.good, solved.iterations.astype(jnp.int32), jnp.ones_like(state.length))
 
         state = lax.cond(model.fresh, compute, lambda: state)

@@ -5,6 +5,10 @@
 The first step is a probe with hardly any damping: near enough to the solution (pose graphs) the iteration stays
 Gauss-Newton's; where such a step fails it goes on with `mu = 1e-4`, at the price of one residual.
 
+Factors have a damping of eps^(2/3) at least. Below, `mu` fades further as long as steps succeed, and solutions take
+back what factors have too much where it is felt: at a singular minimum undamped steps only halve the error, and a
+damping that stays would make the iteration creep.
+
 References: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05, Technical University of Denmark.
 D. W. Marquardt, SIAM J. Appl. Math. 11 (1963) 431-441, doi:10.1137/0111030.
 """
@@ -21,6 +25,7 @@ from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, P
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 
 _MOST = 1e30
+_FADING = 0.1  # of a damping that factors no longer have
 
 
 class Damping(NamedTuple):
@@ -35,6 +40,11 @@ def least_damping(dtype: Any) -> float:
     return float(jnp.finfo(dtype).eps) ** (2 / 3)
 
 
+def faintest_damping(dtype: Any) -> float:
+    """What is as good as none for solutions: eps^2."""
+    return float(jnp.finfo(dtype).eps) ** 2
+
+
 @dataclasses.dataclass(frozen=True)
 class NielsenDamping(AbstractDescent):
     """See the module's description; `start` is the damping where the probe failed."""
@@ -47,8 +57,9 @@ class NielsenDamping(AbstractDescent):
         return Damping(jnp.asarray(first, dtype), jnp.asarray(2.0, dtype))
 
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Damping) -> tuple[Proposal, Damping]:
-        factors = linear.factor(model.prepared, state.mu * model.squares)
-        solved = linear.solve(model.prepared, factors, -model.lin.residual)
+        factored = jnp.maximum(state.mu, least_damping(state.mu.dtype))
+        factors = linear.factor(model.prepared, factored * model.squares)
+        solved = linear.solve_lighter(model.prepared, factors, -model.lin.residual, state.mu * model.squares)
         step = accelerated(
             solved.x, model.squares, model.curvature, lambda v: linear.solve(model.prepared, factors, v).x
         )
@@ -58,9 +69,10 @@ class NielsenDamping(AbstractDescent):
     def update(self, state: Damping, verdict: Verdict) -> Damping:
         mu, nu = state
         faint = mu < self.start
-        relaxed = mu * jnp.maximum(1 / 3, 1 - (2 * verdict.ratio - 1) ** 3)
+        least = jnp.where(mu <= least_damping(mu.dtype), _FADING, 1 / 3)
+        relaxed = mu * jnp.maximum(least, 1 - (2 * verdict.ratio - 1) ** 3)
         raised = jnp.where(faint, self.start, mu * nu)
         new = jnp.where(verdict.accepted, relaxed, raised)
-        new = jnp.clip(new, least_damping(mu.dtype), _MOST)
+        new = jnp.clip(new, faintest_damping(mu.dtype), _MOST)
         growth = jnp.where(verdict.accepted | faint, 2.0, jnp.minimum(2 * nu, _MOST))
         return Damping(new.astype(mu.dtype), growth.astype(nu.dtype))

@@ -59,6 +59,11 @@ class AbstractDampedSolver(abc.ABC):
     def solve(self, prepared: Any, factors: Any, v: Inexact[Array, " m"]) -> Solved:
         """Minimises `|J x - v|^2 + sum shift x^2`."""
 
+    def solve_lighter(self, prepared: Any, factors: Any, v: Inexact[Array, " m"], shift: Float[Array, " n"]) -> Solved:
+        """The same with a smaller damping than the factors have, as far as the method can take theirs back."""
+        del shift
+        return self.solve(prepared, factors, v)
+
     @abc.abstractmethod
     def solve_normal(self, prepared: Any, factors: Any, g: Inexact[Array, " n"]) -> Solved:
         """Solves `(J^T J + diag(shift)) x = g`."""

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Inexact
 from sparsesolve.direct import AbstractDirectPlan, plan_direct
 from sparsesolve.least_squares.linear_step._gram import GramPlan
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver, Solved
-from sparsesolve.least_squares.linear_step._refinement import refined
+from sparsesolve.least_squares.linear_step._refinement import lightened, refined
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
@@ -63,6 +63,20 @@ class NormalSolver(AbstractDampedSolver):
     def solve(self, prepared: Normal, factors: Damped, v: Inexact[Array, " m"]) -> Solved:
         matrix = SparseMatrix(prepared.data, self.pattern)
         return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
+
+    def solve_lighter(
+        self, prepared: Normal, factors: Damped, v: Inexact[Array, " m"], shift: Float[Array, " n"]
+    ) -> Solved:
+        matrix = SparseMatrix(prepared.data, self.pattern)
+        solved = self.solve(prepared, factors, v)
+        x, count = lightened(
+            lambda rest: self.plan.solve(factors.factors, rest),
+            lambda x: (matrix @ x) @ matrix + shift * x,
+            solved.x,
+            v @ matrix,
+            factors.shift - shift,
+        )
+        return Solved(x, solved.good & jnp.all(jnp.isfinite(x)), solved.iterations + count)
 
     def solve_normal(self, prepared: Normal, factors: Damped, g: Inexact[Array, " n"]) -> Solved:
         matrix = SparseMatrix(prepared.data, self.pattern)

@@ -27,7 +27,7 @@ from sparsesolve.direct import AbstractDirectPlan, plan_direct
 from sparsesolve.least_squares.linear_step._eliminate import Elimination
 from sparsesolve.least_squares.linear_step._gram import GramPlan
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver, Solved
-from sparsesolve.least_squares.linear_step._refinement import refined
+from sparsesolve.least_squares.linear_step._refinement import lightened, refined
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
@@ -136,6 +136,20 @@ class SchurSolver(AbstractDampedSolver):
     def solve(self, prepared: Inexact[Array, " nnz"], factors: Reduced, v: Inexact[Array, " m"]) -> Solved:
         matrix = SparseMatrix(prepared, self.pattern)
         return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
+
+    def solve_lighter(
+        self, prepared: Inexact[Array, " nnz"], factors: Reduced, v: Inexact[Array, " m"], shift: Float[Array, " n"]
+    ) -> Solved:
+        matrix = SparseMatrix(prepared, self.pattern)
+        solved = self.solve(prepared, factors, v)
+        x, count = lightened(
+            lambda rest: self._solve_once(factors, rest),
+            lambda x: (matrix @ x) @ matrix + shift * x,
+            solved.x,
+            v @ matrix,
+            factors.shift - shift,
+        )
+        return Solved(x, solved.good & jnp.all(jnp.isfinite(x)), solved.iterations + count)
 
     def solve_normal(self, prepared: Inexact[Array, " nnz"], factors: Reduced, g: Inexact[Array, " n"]) -> Solved:
         matrix = SparseMatrix(prepared, self.pattern)
