@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve._tree import Structure
 from sparsesolve.ode import BDF, RadauIIA5, Rodas5P, solve_ode
 from sparsesolve.ode.solve._call import call_cache, problem_cache
 from sparsesolve.ode.solve._choice import choose_solver
+from sparsesolve.pattern import SparsityPattern
 
 
 def relax(t, y, args):
@@ -187,10 +187,15 @@ def test_backward_in_time_and_solvers_of_diffrax():
 
 
 def test_the_method_follows_from_the_system():
-    small, large = Structure.of(jnp.zeros(20)), Structure.of({"u": jnp.zeros((30, 30))})
-    assert isinstance(choose_solver(small, None), Rodas5P)
-    assert isinstance(choose_solver(large, None), BDF)
-    assert isinstance(choose_solver(small, lambda t, y, args: y), BDF)
+    def chosen(problem, mass=None, sparsity=None):
+        return type(choose_solver(problem.rhs, problem.t0, problem.y0, problem.args, mass, sparsity))
+
+    assert chosen(gallery.hires()) is Rodas5P
+    assert chosen(gallery.hires(), mass=lambda t, y, args: y) is BDF
+    assert chosen(gallery.allen_cahn(16)) is BDF  # a field in the plane
+    assert chosen(gallery.robertson_groups(100)) is chosen(gallery.medical_akzo(100)) is Rodas5P
+    full = SparsityPattern.from_dense(np.ones((300, 300)))
+    assert chosen(gallery.robertson_groups(100), sparsity=full) is BDF
 
 
 def test_large_systems_keep_their_factors():

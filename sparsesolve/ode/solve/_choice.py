@@ -3,34 +3,69 @@
 | system | method |
 |---|---|
 | up to 100 components, no mass matrix or a constant one | `Rodas5P`: a fixed amount of work a step |
-| larger, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
+| larger, where a factorization costs no more than a few solves (groups, fields on a line) | `Rodas5P` |
+| larger otherwise, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jaxtyping import Array, PyTree
 
-from sparsesolve._tree import Structure
+from sparsesolve._cache import BoundedCache
+from sparsesolve._tree import Structure, fix_indices, partition
+from sparsesolve.linear._call_key import Same, call_key, forget_with
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rodas5p import Rodas5P
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
+from sparsesolve.ode.solve._checks import check_slope
 from sparsesolve.ode.system._mass import as_matrix
+from sparsesolve.ode.system._system import prepare_system
 
-SMALL = 100
+SMALL = 100  # components for which any factorization is cheap
+LIGHT = 10  # operations of a factorization for each entry of its factors; a solve takes two
+
+_light_cache = BoundedCache("systems with cheap factors", maxsize=64)
 
 
-def choose_solver(structure: Structure, mass: Any) -> dfx.AbstractAdaptiveSolver:
-    """The default method for a system."""
-    if callable(mass) or structure.size > SMALL:
+def choose_solver(
+    f: Callable[[Any, Any, Any], Any], t0: Any, y0: PyTree[Array], args: Any, mass: Any, sparsity: Any
+) -> dfx.AbstractAdaptiveSolver:
+    """The default method for a system.
+
+    A step of `BDF` costs one solve and no factorization, but it takes four times as many of them at the same error.
+    """
+    if callable(mass):
         return BDF()
-    return Rodas5P()
+    if Structure.of(y0).size <= SMALL or (mass is None and _is_light(f, t0, y0, args, sparsity)):
+        return Rodas5P()
+    return BDF()
+
+
+def _is_light(f: Callable, t0: Any, y0: PyTree[Array], args: Any, sparsity: Any) -> bool:
+    """Whether a factorization of `I - h df/dy` costs no more than a few solves; remembered for functions and shapes."""
+    data, static = partition(fix_indices(args))
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in data)
+    key = call_key(f, (Structure.of(y0), static, shapes, Same(sparsity), jnp.result_type(float)))
+    known = None if key is None else _light_cache.lookup(key)
+    if known is not None:
+        return known
+    check_slope(Structure.of(y0), Structure.of(eqx.filter_eval_shape(f, t0, y0, args)))
+    plan = prepare_system(dfx.ODETerm(f), t0, y0, args, sparsity=sparsity).linear_solver.plan
+    light = plan.flops <= LIGHT * plan.nnz_factor
+    if key is not None:
+        _light_cache.store(key, light)
+        forget_with(f, _light_cache.discard, key)
+    return light
 
 
 def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.AbstractAdaptiveSolver:

@@ -75,7 +75,7 @@ def solve_ode(
         y0: values at `t0`, a pytree of floating or complex arrays or scalars.
         args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
             are concrete arrays of signed integers.
-        solver: any adaptive solver of diffrax; `None` chooses one by size and mass.
+        solver: any adaptive solver of diffrax; `None` chooses one by size, mass and what a factorization costs.
         rtol: relative tolerance: a number, or a pytree like `y0` with a number or an array for each leaf.
         atol: absolute tolerance, likewise.
         dt0: first step; chosen if `None`.
@@ -129,7 +129,7 @@ def solve_ode(
     time = jnp.result_type(float)
     start, end = jnp.asarray(t0, time), jnp.asarray(t1, time)
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
-    solver = choose_solver(structure, mass) if solver is None else solver
+    solver = choose_solver(f, start, y0, args, mass, sparsity) if solver is None else solver
     solver = fitted(solver, mass, sparsity)
     started: dict[str, Any] = {}
     if mass is not None:
