@@ -68,10 +68,13 @@ def draw(rows: list[dict[str, Any]], path: pathlib.Path, work: str = "seconds") 
         return None
     columns = min(3, len(problems))
     figure, axes = report.new_figure(-(-len(problems) // columns), columns)
+    names = list(dict.fromkeys(peer for peers in problems.values() for peer in peers))
     for ax, (problem, peers) in zip(axes.ravel(), problems.items(), strict=False):
-        report.plot_work_precision(peers, work=work, title=problem, ax=ax)
+        report.plot_work_precision(peers, work=work, title=problem, names=names, legend=False, ax=ax)
     for ax in axes.ravel()[len(problems) :]:
         ax.set_visible(False)
+    lines = {line.get_label(): line for ax in axes.ravel() for line in ax.lines}
+    figure.legend([lines[name] for name in names], names, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
     return pathlib.Path(report.save_figure(figure, path))
 
 

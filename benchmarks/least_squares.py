@@ -235,12 +235,13 @@ def finish(rows: list[dict[str, Any]], path: pathlib.Path | None) -> str:
     if path is None or path.name.endswith("_quick.json"):
         return "pictures are drawn by a whole run"
     found = {}
-    for name, target in COSTS.items():
-        try:
-            found[name] = (build(name, 0), target)
-        except SkipError:
-            continue
-    return f"wrote {draw(found, path.with_suffix('.png'))}"
+    with jax.enable_x64(True):
+        for name, target in COSTS.items():
+            try:
+                found[name] = (build(name, 0), target)
+            except SkipError:
+                continue
+        return f"wrote {draw(found, path.with_suffix('.png'))}"
 
 
 BENCHMARK = Benchmark(

@@ -68,7 +68,7 @@ def category_colors(count: int) -> list[Any]:
 
 def _quiet(ax: Any) -> None:
     """Thin grey frame, small labels: the data carries the ink."""
-    ax.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
+    ax.tick_params(which="both", labelsize=8, colors=INK, width=0.6, length=3)
     ax.title.set_fontsize(10)
     ax.title.set_color(INK)
     for spine in ax.spines.values():
