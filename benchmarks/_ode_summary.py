@@ -74,7 +74,9 @@ def draw(rows: list[dict[str, Any]], path: pathlib.Path, work: str = "seconds") 
     for ax in axes.ravel()[len(problems) :]:
         ax.set_visible(False)
     lines = {line.get_label(): line for ax in axes.ravel() for line in ax.lines}
-    figure.legend([lines[name] for name in names], names, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+    figure.legend(
+        [lines[name] for name in names], names, loc="outside lower center", ncols=6, fontsize=9, frameon=False
+    )
     return pathlib.Path(report.save_figure(figure, path))
 
 

@@ -1,4 +1,4 @@
-"""Loops that many problems share: under `vmap`, lanes that have ended make room for others (see `_lanes.py` above)."""
+"""Loops that many problems share: under `vmap`, lanes that have ended make room for others (see `sparsesolve/_lanes.py`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool
 
 from sparsesolve._lanes import keep_ended, loop_in_chunks
 
-_LEAST, _MOST = 32, 512  # lanes of a chunk
+_CORE = 64  # lanes of a chunk on a processor: enough to share the fixed cost of a step, few for a straggler to drag on
+_WIDE = 512  # and where they run side by side
 
 
 def loop_in_lanes(
@@ -40,7 +41,7 @@ def loop_in_lanes(
 
 def _chunks(proceed: Any, advance: Any, size: int, axes: Any, consts: Any, carry: Any) -> Any:
     """All lanes to their end. `axes` says which of the constants are batched."""
-    chunk = min(size, max(_LEAST, min(_MOST, -(-size // 8))))
+    chunk = min(size, _CORE if jax.default_backend() == "cpu" else max(_WIDE, -(-size // 8)))
     step = keep_ended(jax.vmap(advance, in_axes=(axes, 0)))
 
     def going(_: Any, lane: Any) -> Array:
