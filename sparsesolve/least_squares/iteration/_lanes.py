@@ -1,4 +1,4 @@
-"""Loops that many problems share: under `vmap`, lanes that have ended make room for others (see `sparsesolve/_lanes.py`)."""
+"""Loops that many problems share: under `vmap`, lanes that have ended make room (see `sparsesolve/_lanes.py`)."""
 
 from __future__ import annotations
 
