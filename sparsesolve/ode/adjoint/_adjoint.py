@@ -1,10 +1,10 @@
 """`DiscreteAdjoint`: derivatives of stiff integrations by sweeps over recorded steps, as a diffrax adjoint.
 
 The integration is not differentiated. A forward pass with derivatives records, for every accepted step, the few
-vectors from which that step can be linearized again (for `BDF` one, the new state): no Jacobians and no factors.
-Forward mode then sweeps over the records from the first to the last, reverse mode from the last to the first with
-transposed systems, each system solved with factors that serve many steps (`_solve.py`). Both are one linear map L,
-given to JAX as the solution of the block system
+vectors from which that step can be linearized again (for `BDF` the new state, for one-step methods also their stages):
+no Jacobians and no factors. Forward mode then sweeps over the records from the first to the last, reverse mode from the
+last to the first with transposed systems, each system solved with factors that serve many steps where they can
+(`_solve.py`). Both are one linear map L, given to JAX as the solution of the block system
 
     [  I  0 ] [u]   [b]
     [ -L  I ] [v] = [0],
@@ -32,10 +32,12 @@ from sparsesolve.ode.adjoint._tape import room_for
 
 
 class DiscreteAdjoint(dfx.AbstractAdjoint):
-    """Forward and reverse mode through `BDF`, sparse, at the cost of one to two more integrations.
+    """Forward and reverse mode through the stiff solvers of this package, sparse, at the cost of one to two more
+    integrations.
 
-    The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, events, dense output,
-    `SaveAt(steps=k)` with `k > 1`, states of solver or controller that were handed over or are to be returned.
+    The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, split right-hand sides,
+    Rosenbrock methods that keep their Jacobian, events, dense output, `SaveAt(steps=k)` with `k > 1`, states of solver
+    or controller that were handed over or are to be returned.
 
     Attributes:
         records: steps whose vectors are held at once; by default what fits into 64 MB, at least 128. Longer
@@ -60,7 +62,7 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
 
     def loop(self, **call: Any) -> Any:
         """Runs the integration; for diffrax."""
-        steps = steps_of(call["solver"])
+        steps = steps_of(call)
         shown = call["saveat"].solver_state or call["saveat"].controller_state
         if steps is None or not _supported(call) or (shown and not isinstance(self, UnseenStates)):
             return self.otherwise.loop(**call)
@@ -75,7 +77,11 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
         subs = jtu.tree_leaves(call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
         vector = system.size * system.dtype.itemsize
         sizes = steps.vectors(system) * vector, steps.rows * vector
-        room = room_for(self.records, call["max_steps"], *sizes, whole=any(sub.steps for sub in subs))
+        whole = any(sub.steps for sub in subs)
+        bound = call["max_steps"]
+        if isinstance(self, UnseenStates) and self.boundless and not whole:
+            bound = None
+        room = room_for(self.records, bound, *sizes, whole=whole)
         return attach(Run(self._loop, steps, call, room, throw), system)
 
 
@@ -84,9 +90,11 @@ class UnseenStates(DiscreteAdjoint):
 
     Attributes:
         throw: what `solve_ode` was told.
+        boundless: whether the caller named no bound on the number of steps.
     """
 
     throw: bool = eqx.field(static=True, default=True)
+    boundless: bool = eqx.field(static=True, default=False)
 
 
 def _supported(call: dict[str, Any]) -> bool:

@@ -67,6 +67,15 @@ class BdfSteps:
         """The prepared system."""
         return self.solver._system(terms, t, y, args)
 
+    def recording(self, call: dict[str, Any], system: StiffSystem) -> dict[str, Any]:
+        """The call of diffrax's loop whose states tell all that records need."""
+        del system
+        return call
+
+    def recorded(self, final: Any) -> Any:
+        """The state after the loop as it is without records."""
+        return final
+
     def record(self, system: StiffSystem, before: Any, after: Any) -> BdfRecord:
         """Of the step from `before` to `after`, states of diffrax's loop."""
         old = before.solver_state

@@ -67,13 +67,14 @@ class Run:
     def recorded(self, system: StiffSystem) -> tuple[Any, Any, list[Any]]:
         """The same, and records of the steps, and states at the times saved at."""
         extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
-        call = self.call
+        call = self.steps.recording(self.call, system)
         call = _saving_states(call, [times_of(call)[k] for k in extra])
         tape = Tape.empty(self.room, self.steps, system, call["init_state"])
         found: list[Any] = []
         write = lambda tape, before, after: tape.written(self.room, self.steps, system, before, after)  # noqa: E731
         inner, outer = _loops((write, tape, found))
         final, aux = self.loop(**call, inner_while_loop=inner, outer_while_loop=outer)
+        final = self.steps.recorded(final)
         own, states = final.save_state
         raw: list[Any] = [None] * len(self.subs)
         for k, saved in zip(extra, states, strict=True):
@@ -154,7 +155,7 @@ def attach(run: Run, system: StiffSystem) -> Any:
     def rule(primals: Any, tangents: Any) -> Any:
         moving, rest = primals
         inner, system = whole(rest)
-        here = dataclasses.replace(run, call=inner, steps=steps_of(inner["solver"]))  # of this trace
+        here = dataclasses.replace(run, call=inner, steps=steps_of(inner))  # of this trace
         (final, aux), tape, raw = here.recorded(system)
         out = opened((final, aux))
         tangent = _tangents(here, system, moving, tangents[0], final, tape, raw)
@@ -206,7 +207,7 @@ def _tangents(
     count = final.num_accepted_steps
     if run.throw:  # here, too: derivatives need no value that `diffeqsolve` checks
         count = raise_unless(final.result == dfx.RESULTS.successful, final.result, count)
-    if run.call["max_steps"] is None:
+    if run.call["max_steps"] is None or run.room.steps < run.call["max_steps"]:
         count = raise_unless(count <= run.room.steps, FAILURES.too_many_steps, count)
     shapes = [None if sub.ts is None else sub.ts.shape[0] for sub in run.subs]
     steps = any(sub.steps for sub in run.subs)

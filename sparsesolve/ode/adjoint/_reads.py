@@ -28,7 +28,7 @@ class Reads:
         whole: for each operand, whether it is used otherwise than by reading.
     """
 
-    def __init__(self, f: Callable[..., Any], operands: list[Array]):
+    def __init__(self, f: Callable[..., Any], operands: list[Any]):
         self._closed = _inlined(jax.make_jaxpr(f)(*operands), operands)
         self._sites: list[tuple[Any, int]] = []
         self.whole = [False] * len(operands)
@@ -69,7 +69,7 @@ class Reads:
         return [out[k] for k in places]
 
 
-def _inlined(closed: Any, operands: list[Array]) -> Any:
+def _inlined(closed: Any, operands: list[Any]) -> Any:
     """The same computation without nested `jit`, so that each equation stands for one use."""
 
     def run(jaxpr: Any, consts: Any, args: list[Any]) -> list[Any]:

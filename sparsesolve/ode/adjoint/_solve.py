@@ -12,7 +12,7 @@ linear equations", SIAM J. Numer. Anal. 20 (1983) 345, doi:10.1137/0720023.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import equinox.internal as eqxi
@@ -22,12 +22,14 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Float, Inexact, PyTree
 
+from sparsesolve.krylov import gmres
 from sparsesolve.linear import AbstractDirectSolver
 from sparsesolve.matrix import SparseLinearOperator, SparseMatrix
 from sparsesolve.ode.system._system import StiffSystem
 
 MOST = 8  # iterations with factors of another step
 _FAR = 0.25  # |c - c_W| / (c + c_W) of factors that are not tried
+_MOST_GMRES = 90
 _SPENT = 12.0  # iterations beyond the first that a factorization is worth
 
 
@@ -78,15 +80,73 @@ def solve_with(
     linear: Any = system.linear_solver
     if not isinstance(linear, AbstractDirectSolver):
         return _general(linear, SparseMatrix(data, system.plan.pattern), b, transpose), factors
+    matrix = matrix_near(system, lambda keep: jnp.where(keep, data, 0.0), product, transpose=transpose)
+    return solve_near(matrix, factors, shift, b, guess)
+
+
+class NearMatrix(NamedTuple):
+    """A matrix of a sweep, near that of the step before.
+
+    Attributes:
+        factor: its factors, and what `magnitude` wants; of a matrix with other values where the argument is false.
+        inverse: `inverse(factors, r)`.
+        product: with it.
+        magnitude: what its rows add up, in magnitude.
+        rescued: whether GMRES takes over where factors of the matrix do not lead to a solution: they are not exact.
+    """
+
+    factor: Callable[[Array], tuple[Any, Any]]
+    inverse: Callable[[Any, Array], Array]
+    product: Callable[[Array], Array]
+    magnitude: Callable[[Any, Array], Array]
+    rescued: bool = False
+
+
+def matrix_near(
+    system: StiffSystem,
+    data: Callable[[Array], Array],
+    product: Callable[[Array], Array],
+    *,
+    transpose: bool,
+    rescued: bool = False,
+) -> NearMatrix:
+    """A matrix on the pattern of the system, whose values `data(true)` are wanted only where it is factorized."""
+
+    def factor(keep: Array) -> tuple[Any, Any]:
+        values = data(keep)
+        return system.factor(values), jnp.abs(values)
+
+    def inverse(arrays: Any, r: Array) -> Array:
+        state = system.state_of(arrays, system.dtype)
+        return state.plan.solve(state.factors, r, transpose=transpose)
+
+    def magnitude(sizes: Array, x: Array) -> Array:
+        matrix = SparseMatrix(sizes, system.plan.pattern)
+        return jnp.abs(x) @ matrix if transpose else matrix @ jnp.abs(x)
+
+    return NearMatrix(factor, inverse, product, magnitude, rescued)
+
+
+def solve_near(
+    matrix: NearMatrix, factors: Factors, shift: Array, b: Array, guess: Array, *, apart: float = _FAR
+) -> tuple[Array, Factors]:
+    """The solution to about `eps^(2/3)`; NaN where that is not reached.
+
+    Args:
+        matrix: of the system.
+        factors: from the step before.
+        shift: of the matrix.
+        b: right-hand side, of any shape.
+        guess: where to start.
+        apart: `|c - c_W| / (c + c_W)` of shifts beyond which old factors are not tried.
+    """
     eps = jnp.finfo(b.dtype).eps
     guess = jnp.where(jnp.any(b != 0), guess, 0.0)  # lanes of a batch that have nothing to do
-    sizes = SparseMatrix(jnp.abs(data), system.plan.pattern)
-    far = ~(jnp.abs(shift - factors.shift) <= _FAR * (shift + factors.shift)) | (factors.spent > _SPENT)
+    far = ~(jnp.abs(shift - factors.shift) <= apart * (shift + factors.shift)) | (factors.spent > _SPENT)
 
     def attempt(arrays: Any, x: Array, most: Any) -> tuple[Array, Array, Array]:
-        state = system.state_of(arrays, data.dtype)
-        inverse = lambda r: state.plan.solve(state.factors, r, transpose=transpose)  # noqa: E731
-        return conjugate_residuals(product, inverse, b, x, eps ** (2 / 3), most)
+        inverse = lambda r: matrix.inverse(arrays, r)  # noqa: E731
+        return conjugate_residuals(matrix.product, inverse, b, x, eps ** (2 / 3), most)
 
     x, residual, steps = attempt(factors.arrays, guess, jnp.where(far, 0, MOST))
     bound = eps ** (2 / 3) * _size(b)
@@ -95,11 +155,13 @@ def solve_with(
         tried, old, x, done, _ = loop
         need = ~done
         # What depends on the turn cannot be moved out of the loop, where it would be done at every step.
-        new = system.factor(jnp.where(tried < 1, data, 0.0))
+        new, sizes = matrix.factor(tried < 1)
         chosen = jtu.tree_map(lambda a, b: jnp.where(need, a, b), new, old.arrays)
         other, residual, steps = attempt(chosen, jnp.where(jnp.isfinite(x), x, 0.0), jnp.where(need, 2 * MOST, 0))
-        magnitude = jnp.abs(other) @ sizes if transpose else sizes @ jnp.abs(other)
-        okay = residual <= jnp.maximum(bound, 64 * eps * _size(magnitude + jnp.abs(b)))
+        limit = jnp.maximum(bound, 64 * eps * _size(matrix.magnitude(sizes, other) + jnp.abs(b)))
+        okay = residual <= limit
+        if matrix.rescued:
+            other, okay = _rescued(matrix, chosen, b, other, done | okay, limit)
         x = jnp.where(need, other, x)
         made = Factors(chosen, jnp.where(need, shift, old.shift), jnp.where(need, 0.0, old.spent))
         return tried + 1, made, x, done | okay, jnp.where(need, steps, loop[4])
@@ -110,6 +172,21 @@ def solve_with(
     going = lambda loop: (loop[0] < 1) & ~eqxi.unvmap_all(loop[3])  # noqa: E731
     _, made, x, done, _ = lax.while_loop(going, again, start)
     return jnp.where(done, x, jnp.nan), made
+
+
+def _rescued(matrix: NearMatrix, arrays: Any, b: Array, x: Array, okay: Array, limit: Array) -> tuple[Array, Array]:
+    """By GMRES where not `okay`."""
+
+    def flat(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        return lambda v: function(v.reshape(b.shape)).ravel()
+
+    precondition = flat(lambda r: matrix.inverse(arrays, r))
+    rest = jnp.where(okay, 0.0, b - matrix.product(x))  # nothing is done for zero
+    found, _ = gmres(
+        flat(matrix.product), rest.ravel(), precondition=precondition, rtol=0.0, atol=0.5 * limit, max_steps=_MOST_GMRES
+    )
+    better = x + found.reshape(b.shape)
+    return jnp.where(okay, x, better), okay | (_size(b - matrix.product(better)) <= limit)
 
 
 def conjugate_residuals(

@@ -26,8 +26,8 @@ class FAILURES(eqx.Enumeration):  # pyright: ignore[reportGeneralTypeIssues]
     """What may come between an integration and its derivatives."""
 
     too_many_steps = (
-        "DiscreteAdjoint keeps the times of at most 131072 steps where max_steps=None, and the integration made more; "
-        "write a larger bound, such as max_steps=1000000."
+        "DiscreteAdjoint keeps the times of at most 32768 steps where no max_steps is given, and the integration made "
+        "more; write a larger bound, such as max_steps=1000000."
     )
     steps_not_repeated = (
         "DiscreteAdjoint integrates long intervals piece by piece again, and a step that had been made could not be "

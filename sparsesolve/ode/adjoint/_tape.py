@@ -23,7 +23,8 @@ from sparsesolve.ode.system._system import StiffSystem
 
 MEMORY = 2**26  # bytes of vectors, and as much of histories
 LEAST_ROWS, MOST_ROWS, LEAST_SLOTS = 128, 16384, 16
-MOST_STEPS = 2**17  # where the caller knows no bound
+MOST_STEPS = 2**15  # where the caller names no bound
+FEW = 2**20, 1024  # bytes and rows that are held in any case where the caller names no bound: a batch has as many tapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +69,15 @@ def room_for(
 
     Args:
         records: wished length of a segment.
-        max_steps: bound on the steps.
+        max_steps: bound on the steps; `None` where the caller names none.
         bytes_of_record: vectors of a step.
         bytes_of_history: of a segment.
         whole: all vectors are wanted at once.
     """
     steps = MOST_STEPS if max_steps is None else max_steps
-    fitting = min(MOST_ROWS, max(LEAST_ROWS, MEMORY // max(bytes_of_record, 1)))
-    if whole or (steps * bytes_of_record <= MEMORY and records is None):
+    memory = MEMORY if max_steps is not None else min(MEMORY, max(FEW[0], FEW[1] * bytes_of_record))
+    fitting = min(MOST_ROWS, max(LEAST_ROWS, memory // max(bytes_of_record, 1)))
+    if whole or (steps * bytes_of_record <= memory and records is None):
         return Room(steps, steps, 0)
     rows = max(1, min(steps, fitting if records is None else records))
     if rows == steps:

@@ -115,7 +115,7 @@ def exact_solver(
         kept: values of the matrix where the factors belong to one that derivatives shall regard as constant.
     """
     factors = lax.stop_gradient(factors)
-    forward, transposed = _plain_solvers(system, factors)
+    forward, transposed = plain_solvers(system, factors)
 
     def matvec(v: Array) -> Array:
         if kept is not None:
@@ -125,7 +125,8 @@ def exact_solver(
     return lambda b: lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
 
 
-def _plain_solvers(system: StiffSystem, factors: PyTree[Array]) -> tuple[Solve, Solve]:
+def plain_solvers(system: StiffSystem, factors: PyTree[Array]) -> tuple[Solve, Solve]:
+    """Solves with the factorized matrix and with its transpose."""
     state = system.state_of(factors, system.dtype)
     linear = system.linear_solver
     if isinstance(linear, AbstractDirectSolver):

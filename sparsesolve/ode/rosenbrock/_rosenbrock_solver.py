@@ -119,6 +119,12 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: RosenbrockState, made_jump: Any
     ) -> tuple[PyTree, PyTree, dict[str, PyTree], RosenbrockState, dfx.RESULTS]:
         """One step; a step whose linear systems cannot be solved returns `y0` and an infinite error."""
+        return self.stepped(terms, t0, t1, y0, args, solver_state, made_jump)[0]
+
+    def stepped(
+        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: RosenbrockState, made_jump: Any
+    ) -> tuple[tuple[PyTree, PyTree, dict[str, PyTree], RosenbrockState, dfx.RESULTS], Array]:
+        """One step, and the increments of its stages, shape `(s, n)`."""
         system = self._system(terms, t0, y0, args)
         structure, tableau = system.structure, self.tableau
         x, t, h = structure.ravel(y0), jnp.asarray(t0), jnp.asarray(t1 - t0)
@@ -147,7 +153,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         error = structure.unravel(jnp.where(ok, done.error, jnp.inf))
         failed = dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
         result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
-        return end, error, self._dense(structure, y0, done), state, result
+        return (end, error, self._dense(structure, y0, done), state, result), done.increments
 
     def _system(self, terms: Any, t: Any, y: PyTree, args: Any) -> StiffSystem:
         return prepare_system(

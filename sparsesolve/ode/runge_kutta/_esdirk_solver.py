@@ -21,7 +21,7 @@ from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
 from sparsesolve.ode.stepping._start import exact_start_slope, rough_slope
 from sparsesolve.ode.system._rhs import right_hand_side
 from sparsesolve.ode.system._stats import Counts, add_counts
-from sparsesolve.ode.system._system import prepare_system
+from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
 
 class EsdirkState(eqx.Module):
@@ -96,20 +96,18 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: EsdirkState, made_jump: Any
     ) -> tuple[PyTree, PyTree, dict[str, PyTree], EsdirkState, dfx.RESULTS]:
         """One step."""
+        return self.stepped(terms, t0, t1, y0, args, solver_state, made_jump)[0]
+
+    def stepped(
+        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: EsdirkState, made_jump: Any
+    ) -> tuple[tuple[PyTree, PyTree, dict[str, PyTree], EsdirkState, dfx.RESULTS], Array]:
+        """One step, and the implicit slopes of its stages, shape `(s, n)`."""
         split = self._split(terms, t0, y0, args)
         structure = split.system.structure
         x, h = structure.ravel(y0), t1 - t0
         work = forget_jacobian(solver_state.work, made_jump)
         renew = jnp.asarray(True) if split.explicit is not None else solver_state.fresh | made_jump
-        slope = lax.cond(
-            eqxi.unvmap_any(renew),
-            lambda: jnp.where(renew, exact_start_slope(split.system, t0, x, h), solver_state.slope),
-            lambda: solver_state.slope,
-        )
-        work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=renew))
-        finder = self.root_finder
-        settings = Settings(finder.rtol, finder.atol, finder.norm, finder.kappa, self.root_find_max_steps)
-        slopes, error, ok, work = esdirk_step(self.tableau, split, settings, work, x, t0, h, slope)
+        slopes, error, ok, work = self.trial(split, work, x, t0, h, solver_state.slope, renew)
         end = jnp.where(ok, self._end(x, slopes), x)
         new_state = EsdirkState(
             slopes.implicit[-1] / h.astype(x.dtype), jnp.asarray(False), keep(solver_state.kept, work)
@@ -117,7 +115,26 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         error = structure.unravel(jnp.where(ok, error, jnp.inf))
         failed: Any = dfx.RESULTS.nonlinear_divergence
         result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
-        return structure.unravel(end), error, self._dense(structure, y0, x, slopes), new_state, result
+        made = structure.unravel(end), error, self._dense(structure, y0, x, slopes), new_state, result
+        return made, slopes.implicit
+
+    def trial(
+        self, split: Split, work: Work, x: Array, t0: Array, h: Array, slope: Array, renew: Array
+    ) -> tuple[Slopes, Array, Array, Work]:
+        """Slopes, error, whether the stages converged, and the work done, from the slope at the start or (`renew`)
+        without one."""
+        slope = lax.cond(
+            eqxi.unvmap_any(renew),
+            lambda: jnp.where(renew, exact_start_slope(split.system, t0, x, h), slope),
+            lambda: slope,
+        )
+        work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=renew))
+        finder = self.root_finder
+        settings = Settings(finder.rtol, finder.atol, finder.norm, finder.kappa, self.root_find_max_steps)
+        return esdirk_step(self.tableau, split, settings, work, x, t0, h, slope)
+
+    def _system(self, terms: Any, t: Any, y: PyTree, args: Any) -> StiffSystem:
+        return self._split(terms, t, y, args).system
 
     def _split(self, terms: Any, t: Any, y: PyTree, args: Any) -> Split:
         explicit = None

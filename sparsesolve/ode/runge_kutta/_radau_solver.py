@@ -24,7 +24,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve.ode.newton._kept import Kept, keep
-from sparsesolve.ode.runge_kutta._radau_stages import Stages, attach_stage_derivative, new_stage_work
+from sparsesolve.ode.runge_kutta._radau_stages import Stages, StageWork, attach_stage_derivative, new_stage_work
 from sparsesolve.ode.runge_kutta._radau_step import (
     RadauState,
     error_norm,
@@ -142,23 +142,28 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         made_jump: Any,
     ) -> tuple[PyTree[Array], PyTree[Array], dict[str, Any], RadauState, dfx.RESULTS]:
         """One step; a step whose iteration fails returns `y0` and an infinite error."""
+        return self.stepped(terms, t0, t1, y0, args, solver_state, made_jump)[0]
+
+    def stepped(
+        self,
+        terms: dfx.AbstractTerm,
+        t0: Any,
+        t1: Any,
+        y0: PyTree[Array],
+        args: Any,
+        solver_state: RadauState,
+        made_jump: Any,
+    ) -> tuple[tuple[PyTree[Array], PyTree[Array], dict[str, Any], RadauState, dfx.RESULTS], Array]:
+        """One step, and its stages relative to its start, shape `(s, n)`."""
         system = self._system(terms, t0, y0, args)
         structure, dtype, table = system.structure, system.dtype, self.table
         x0 = structure.ravel(y0)
         stages = Stages(table, t0, t1 - t0, x0)
         rtol, atol = self.root_finder.rtol, self.root_finder.atol
         fixed_system, fixed, last = lax.stop_gradient((system, stages, solver_state))
-        plain = tolerance_weights(structure, rtol, atol, fixed.x0)
-        weights = plain / self._index_factors(structure, fixed.step)
-
-        def size(v: Array) -> Array:
-            return scaled_norm(self.root_finder.norm, structure, v, weights)
-
+        size, strictness = self._measures(structure, fixed)
         history = ~jnp.asarray(made_jump) & jnp.isfinite(last.step)
-        guess = extrapolated(table, last, fixed.step, history)
-        strictness = leniency(table, lax.stop_gradient(rtol), dtype)
-        kappa = jnp.minimum(_ITERATION_ERROR / strictness, table.iteration_error)
-        z, converged, iterations, work = solved(fixed_system, last.kept.value, fixed, guess, size, kappa)
+        z, converged, iterations, work = self.trial(fixed_system, fixed, last, history)
         error = strictness * error_norm(fixed_system, work, fixed, z, size)
         work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=2, num_solves=2))
 
@@ -179,7 +184,25 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         failed = dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
         result = dfx.RESULTS.where(converged, dfx.RESULTS.successful, failed)
         dense = {"y0": y0, "polynomial": jax.vmap(structure.unravel)(polynomial)}
-        return structure.unravel(x1), y_error, dense, state, result
+        return (structure.unravel(x1), y_error, dense, state, result), z
+
+    def trial(
+        self, system: StiffSystem, stages: Stages, last: RadauState, history: Array
+    ) -> tuple[Array, Array, Array, StageWork]:
+        """Stages, whether and after how many iterations they converged, and the work done; guessed from the polynomial
+        of the step before where there is a history."""
+        size, strictness = self._measures(system.structure, stages)
+        guess = extrapolated(self.table, last, stages.step, history)
+        kappa = jnp.minimum(_ITERATION_ERROR / strictness, self.table.iteration_error)
+        return solved(system, last.kept.value, stages, guess, size, kappa)
+
+    def _measures(self, structure: Any, stages: Stages) -> tuple[Callable[[Array], Array], Array]:
+        """The norm by which errors are judged, and how strictly."""
+        finder = self.root_finder
+        plain = tolerance_weights(structure, finder.rtol, finder.atol, stages.x0)
+        weights = plain / self._index_factors(structure, stages.step)
+        strictness = leniency(self.table, lax.stop_gradient(finder.rtol), stages.x0.dtype)
+        return (lambda v: scaled_norm(finder.norm, structure, v, weights)), strictness
 
     def _index_factors(self, structure: Any, step: Array) -> Array:
         if self.index is None:

@@ -96,7 +96,7 @@ def _integration(pure: PureFunction, static: StaticLeaves, setting: Setting) -> 
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jtu.tree_leaves(jax.lax.stop_gradient(field(t0, y0, packed)))]
         solution = dfx.diffeqsolve(
             dfx.ODETerm(field),
-            wishes["solver"],
+            _mass_seen_by_user(wishes["solver"]),
             t0,
             t1,
             dt0,
@@ -128,6 +128,13 @@ def _seen_by_user(saveat: dfx.SaveAt) -> dfx.SaveAt:
     return dfx.SaveAt(
         subs=subs, dense=saveat.dense, solver_state=True, controller_state=True, made_jump=saveat.made_jump
     )
+
+
+def _mass_seen_by_user(solver: Any) -> Any:
+    mass = getattr(solver, "mass", None)
+    if not callable(mass):
+        return solver
+    return dataclasses.replace(solver, mass=lambda t, y, packed: mass(t, y, packed[0]))
 
 
 def _event_seen_by_user(event: dfx.Event | None) -> dfx.Event | None:

@@ -142,7 +142,7 @@ def solve_ode(
         "controller": _controller(solver, rtol, atol, norm, jump_ts),
         "saveat": saveat,
         "event": event,
-        "adjoint": _adjoint(saveat, adjoint, throw),
+        "adjoint": _adjoint(saveat, adjoint, throw, max_steps is None),
         "meter": dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     }
     arrays, static = eqx.partition(wishes, eqx.is_array)
@@ -228,12 +228,14 @@ def _linear_solver(solver: Any) -> Any:
     return solver.linear_solver
 
 
-def _adjoint(saveat: dfx.SaveAt, adjoint: dfx.AbstractAdjoint | None, throw: bool) -> dfx.AbstractAdjoint:
+def _adjoint(
+    saveat: dfx.SaveAt, adjoint: dfx.AbstractAdjoint | None, throw: bool, boundless: bool
+) -> dfx.AbstractAdjoint:
     chosen = DiscreteAdjoint() if adjoint is None else adjoint
     # Derivatives of states of solver and controller, where somebody wants to see them, are diffrax's business.
     if saveat.solver_state or saveat.controller_state or type(chosen) is not DiscreteAdjoint:
         return chosen
-    return UnseenStates(chosen.records, chosen.otherwise, throw)
+    return UnseenStates(chosen.records, chosen.otherwise, throw, boundless)
 
 
 def _stopped(watch: WatchState, times: Any) -> dict[str, Any]:
