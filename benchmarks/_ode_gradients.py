@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import sparsesolve as ss
 from benchmarks._base import Case, Trial
 from benchmarks._ode_peers import build
-from sparsesolve.ode import DiscreteAdjoint
+from sparsesolve.ode import DiscreteAdjoint, RadauIIA9
 
 _MOST = 2000  # steps; diffrax's adjoint chooses its checkpoints by it
 
@@ -74,12 +74,11 @@ def _loss(p: Any, start: Any, rtol: float, **options: Any) -> tuple[Any, Any]:
 
 
 _CHECKPOINTS, _FORWARD = dfx.RecursiveCheckpointAdjoint(), dfx.ForwardMode()
-PEERS = {
-    "gradient, BDF": gradient(lambda: ss.BDF(), DiscreteAdjoint(), DiscreteAdjoint()),
-    "gradient, BDF, diffrax's adjoint": gradient(lambda: ss.BDF(), _CHECKPOINTS, _FORWARD),
-    "gradient, Rodas5P, diffrax's adjoint": gradient(lambda: ss.Rodas5P(), _CHECKPOINTS, _FORWARD),
-    "gradient, Kvaerno5, diffrax's adjoint": gradient(lambda: ss.Kvaerno5(), _CHECKPOINTS, _FORWARD),
-}
+PEERS: dict[str, Callable[..., Trial]] = {}
+for _solver in (ss.BDF, ss.Kvaerno5, ss.TRBDF2, ss.Rodas5P, ss.Rosenbrock23, ss.RadauIIA5, RadauIIA9):
+    PEERS[f"gradient, {_solver.__name__}"] = gradient(_solver, DiscreteAdjoint(), DiscreteAdjoint())
+for _solver in (ss.BDF, ss.Kvaerno5, ss.Rodas5P, ss.RadauIIA5):
+    PEERS[f"gradient, {_solver.__name__}, diffrax's adjoint"] = gradient(_solver, _CHECKPOINTS, _FORWARD)
 
 
 def cases(quick: bool) -> list[Case]:
