@@ -146,7 +146,7 @@ def _small(
     ftol = 1e-3 * resolution(objective.residuals) if tolerances.ftol is None else tolerances.ftol
     stretch = proposal.shortening
     absolute = jnp.max(jnp.abs(proposal.step), initial=0.0) * stretch <= tolerances.atol
-    return (size * stretch <= rtol) | absolute | (promised * stretch <= ftol * cost)
+    return (size * stretch <= rtol) | absolute | (jnp.abs(promised) * stretch <= ftol * cost)
 
 
 def _cosine(lin: Linearisation, squares: Array) -> Float[Array, ""]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,12 +26,25 @@ from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._results import RESULTS
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
+from sparsesolve.least_squares.objective._robust import LEAST_STIFFNESS
 from sparsesolve.linear._pure import purify_module
 from sparsesolve.linear._resolution import resolved_rtol
 
 _SHORT = 0.1  # relative length of a step near a solution
 _SLOW = 0.1  # contraction from which on the curvature of losses is worth a trial
+_FORGOTTEN = 0.5  # of what a failure taught, with each step
+_TOO_STIFF, _TOO_SOFT = 1.25, 0.75  # ratios of decreases that tell so of a model
 _COUNTS = ("num_steps", "num_residuals", "num_jacobians", "num_factorizations", "num_linear_iterations")
+
+
+class Stiffness(NamedTuple):
+    """Share of an outlier's weight that the linear model takes for curvature, and the least share to try.
+
+    A share with which a step failed is tried again after a few successful ones.
+    """
+
+    share: Float[Array, ""]
+    least: Float[Array, ""]
 
 
 class Plan:
@@ -63,7 +76,7 @@ class State(eqx.Module):
         ratio: actual by predicted decrease of the last trial.
         step_size: `|D d| / |D y|` of the last trial.
         progress: of the last trial, where it tells how fast the iteration contracts.
-        near: whether the linear model takes the curvature of outliers' losses.
+        stiffness: how stiff the linear model takes outliers to be.
         first_bad: position of the first residual that is not finite at the start, -1 if all are.
         converged: whether a test held.
         result: `RESULTS.successful` until something fails.
@@ -81,7 +94,7 @@ class State(eqx.Module):
     ratio: Float[Array, ""]
     step_size: Float[Array, ""]
     progress: Progress
-    near: Bool[Array, ""]
+    stiffness: Stiffness
     first_bad: Int[Array, ""]
     converged: Bool[Array, ""]
     result: RESULTS
@@ -145,7 +158,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             ratio=jnp.asarray(0.0, real),
             step_size=infinite,
             progress=Progress(infinite, infinite),
-            near=jnp.asarray(False),
+            stiffness=Stiffness(jnp.asarray(1.0, real), jnp.asarray(LEAST_STIFFNESS, real)),
             first_bad=jnp.asarray(-1, jnp.int32),
             converged=jnp.asarray(False),
             result=RESULTS.successful,
@@ -183,7 +196,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         trial = Trial(proposal, taken, residual)
         sizes = Sizes(objective.scale_of(y), squares)
         judged = judge(objective, tolerances, lin, jacobian, trial, sizes, operands, state.progress)
-        near, changed = _nearer(objective, state, judged)
+        stiffness, changed = _softened(objective, state, judged)
         verdict = Verdict(judged.ratio, judged.accepted, taken)
         new_state = State(
             operands=operands,
@@ -196,7 +209,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             ratio=judged.ratio,
             step_size=judged.size,
             progress=Progress(*(jnp.where(changed, jnp.inf, number) for number in judged.progress)),
-            near=near,
+            stiffness=stiffness,
             first_bad=jnp.where(state.counts["num_steps"] == 0, _first_bad(lin.residual), state.first_bad),
             converged=judged.converged,
             result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good | changed),
@@ -242,23 +255,30 @@ def _linearised(y: PyTree[Array], state: State) -> tuple[Linearisation, Any]:
     plan = state.plan
 
     def fresh() -> Any:
-        lin = plan.objective.linearise(y, state.operands, state.invariants, state.near)
+        lin = plan.objective.linearise(y, state.operands, state.invariants, state.stiffness.share)
         return lin, plan.linear.prepare_operator(plan.objective.operator(lin, y, state.operands))
 
     return lax.cond(state.stale, fresh, lambda: (state.lin, state.prepared))
 
 
-def _nearer(objective: Objective, state: State, judged: Judgement) -> tuple[Array, Array]:
-    """Whether the next model takes the curvature of outliers' losses, and whether that is a change.
+def _softened(objective: Objective, state: State, judged: Judgement) -> tuple[Stiffness, Array]:
+    """How stiff the next model takes outliers to be, and whether the same point gets another model.
 
-    It does from where undamped steps are short and yet shrink slowly, to the first of them that fails.
+    Softer where an undamped short step decreased the cost more than foretold, stiffer where it decreased it less.
     """
+    before, least = state.stiffness
     if not objective.bends:
-        return state.near, jnp.asarray(False)
-    before, now = state.progress.size, judged.progress.size  # infinite where damped
-    slow = jnp.isfinite(before) & (now <= _SHORT) & (now > _SLOW * before)
-    near = judged.accepted & (state.near | slow)
-    return near, near != state.near
+        return state.stiffness, jnp.asarray(False)
+    last, size = state.progress.size, judged.progress.size  # infinite where damped
+    slow = jnp.isfinite(last) & (size <= _SHORT) & (size > _SLOW * last)
+    softer = judged.accepted & slow & (judged.ratio > _TOO_STIFF)
+    failed = ~judged.accepted & (before < 1)
+    least = jnp.where(failed, 4 * before, jnp.where(judged.accepted, _FORGOTTEN * least, least))
+    least = jnp.clip(least, LEAST_STIFFNESS, 1.0)
+    stiffer = failed | (judged.ratio < _TOO_SOFT)
+    now = jnp.where(softer, before / 10, jnp.where(stiffer, before * 10, before))
+    now = jnp.clip(now, least, 1.0)
+    return Stiffness(now, least), now != before
 
 
 def _curvature(objective: Objective, y: PyTree[Array], operands: Operands) -> Callable[[Array], Array]:

@@ -142,7 +142,7 @@ class Objective:
         return self.losses is not None
 
     def linearise(
-        self, y: PyTree[Array], operands: Operands, invariants: Any, near: Bool[Array, ""] | bool = False
+        self, y: PyTree[Array], operands: Operands, invariants: Any, stiffness: Float[Array, ""] | float = 1.0
     ) -> Linearisation:
         """Residual, Jacobian and gradient at `y`; `near` a solution with the curvature of outliers' losses."""
         residual, matrix = self.jacobian.evaluate(*self._arguments(y, operands), invariants=invariants)
@@ -150,7 +150,7 @@ class Objective:
         cost = self.cost(r, operands)
         if self.losses is not None:
             wide = SparseMatrix(data, matrix.pattern).on_pattern(self.pattern)
-            r, data = self.losses.correct(r, wide, operands.losses, near)
+            r, data = self.losses.correct(r, wide, operands.losses, stiffness)
         pattern = self.pattern
         gradient = r @ SparseMatrix(data, pattern)
         free = self._free(y, gradient, operands)

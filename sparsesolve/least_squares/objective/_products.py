@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
 from sparsesolve.linear._prepared import prepared_jacobian
@@ -58,9 +58,9 @@ class ProductObjective(Objective):
         return False
 
     def linearise(
-        self, y: PyTree[Array], operands: Operands, invariants: Any, near: Bool[Array, ""] | bool = False
+        self, y: PyTree[Array], operands: Operands, invariants: Any, stiffness: Float[Array, ""] | float = 1.0
     ) -> Linearisation:
-        del invariants, near
+        del invariants, stiffness
         zero = jnp.zeros((self.tangents.size,), self.dtype)
         r, pull = jax.vjp(lambda d: self.displaced(y, d, operands), zero)
         cost = self.cost(r, operands)

@@ -9,9 +9,11 @@ an outlier's loss bends down so far that `(1 - a)^2` is below a quarter, the cor
 make steps far too long: there `a = 0` (Ceres: for every concave loss; residuals nearer keep the quadratic rate).
 Bundle adjustment with two per cent wrong observations under a Cauchy loss: 11 steps, 18 with `a = 0` throughout, more
 than 200 with `1 - a` kept above a tenth. But `a = 0` takes each outlier of a Huber loss, which has no curvature, for
-one with a curvature of `w^2`, and converges linearly, the slower the more outliers there are. Near a solution, where
-the engine says so, `(1 - a)^2` is kept above a hundredth instead: a line with seven outliers among ten data takes 18
-steps in place of 130.
+one with a curvature of `w^2`, and converges linearly, the slower the more outliers there are. So the engine lowers the
+stiffness `(1 - a)^2` of outliers, 1 at first, down to a hundredth where short steps go on decreasing the cost more than
+the model promises, and raises it where they decrease it less or fail: a line with seven outliers among ten data takes
+18 steps in place of 130, bundle adjustment under a Huber loss, where one soft step in three failed as long as there
+were but two kinds, 66 in place of 171.
 
 Reference: B. Triggs, P. McLauchlan, R. Hartley, A. Fitzgibbon, Bundle adjustment - a modern synthesis, LNCS 1883 (2000)
 298-372, section 4.3, doi:10.1007/3-540-44480-7_21.
@@ -28,7 +30,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Bool, Float, Inexact
+from jaxtyping import Array, Float, Inexact
 
 from sparsesolve._tree import Structure
 from sparsesolve.linear._pure import PureFunction, purify
@@ -36,7 +38,7 @@ from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
 _LEAST = 0.25  # of (1 - a)^2
-_LEAST_NEAR = 0.01  # of the same near a solution
+LEAST_STIFFNESS = 0.01  # to which the engine takes that of outliers down near a solution
 
 
 class LeafLoss(NamedTuple):
@@ -99,11 +101,11 @@ class BlockLosses:
         return 0.5 * jnp.sum(jnp.concatenate(self._each(r, operands, _value)))
 
     def correct(
-        self, r: Inexact[Array, " m"], matrix: SparseMatrix, operands: Any, near: Bool[Array, ""] | bool = False
+        self, r: Inexact[Array, " m"], matrix: SparseMatrix, operands: Any, stiffness: Float[Array, ""] | float = 1.0
     ) -> Corrected:
         """Triggs' correction of residual and Jacobian; the latter on the pattern of `pattern`."""
         slope = jnp.concatenate(self._each(r, operands, _slope))
-        keep = jnp.concatenate(self._each(r, operands, lambda f, s: _keep(f, s, near)))
+        keep = jnp.concatenate(self._each(r, operands, lambda f, s: _keep(f, s, stiffness)))
         weight = jnp.sqrt(slope)
         rows = matrix.pattern.rows
         if not self._blocked:
@@ -170,12 +172,12 @@ def _slope(loss: Any, s: Array) -> Array:
     return jnp.maximum(jax.vmap(jax.grad(loss))(s), jnp.finfo(s.dtype).tiny ** 0.5)
 
 
-def _keep(loss: Any, s: Array, near: Bool[Array, ""] | bool = False) -> Array:
+def _keep(loss: Any, s: Array, stiffness: Float[Array, ""] | float = 1.0) -> Array:
     """`1 - a`: the root of the quadratic equation of the module's description, 1 for outliers that are not `near`."""
     first, second = jax.vmap(jax.grad(loss))(s), jax.vmap(jax.grad(jax.grad(loss)))(s)
     ratio = jnp.where(first > 0, second / jnp.where(first > 0, first, 1.0), 0.0)
     square = 1 + 2 * s * ratio
-    return jnp.sqrt(jnp.where(near, jnp.maximum(square, _LEAST_NEAR), jnp.where(square >= _LEAST, square, 1.0)))
+    return jnp.sqrt(jnp.where(square >= _LEAST, square, jnp.maximum(square, stiffness)))
 
 
 def make_losses(loss: Any, residual: Any) -> tuple[BlockLosses | None, tuple[Any, ...]]:
