@@ -3,7 +3,7 @@
 Candidates are priced by an estimate of one evaluation's time: colours times the size of what is differentiated,
 plus the gathers of the decompression. Peeled candidates differ in what their core reads: index maps of the unknowns
 (`u[1:]`, `u[triangles]`), linear functions of them (differences at faces), or the unknowns themselves. The whole
-function is coloured only if a lower bound on its price says that it can win.
+function is coloured with care only if a lower bound on its price, and one greedy pass, say that it can win.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend.core import Var
 
 from sparsesolve.coloring import Coloring, color
-from sparsesolve.jacobian._compress import choose_coloring, entry_addresses, longest
+from sparsesolve.jacobian._compress import choose_coloring, entry_addresses, longest, quick_coloring
 from sparsesolve.jacobian._contributions import Contributions, count_contributions, expand
 from sparsesolve.jacobian._decompress import plan_layout
 from sparsesolve.jacobian._linear_map import LinearMap, PiecesTooDense, known_values, piece_pattern, tangent_jaxpr
@@ -29,6 +29,8 @@ from sparsesolve.pattern import SparsityPattern
 # Peeling must save a quarter, and may not blow up the decompression.
 _GAIN = 0.75
 _MAX_CONTRIBUTIONS_PER_ENTRY = 16
+# A search leaves about this share of the colours of one greedy pass.
+_SEARCHED = 0.8
 # With so few colours no deeper head is worth its analysis.
 _FEW_COLORS = 2
 
@@ -73,7 +75,7 @@ def choose_plan(
             if not peeling.cut_outputs:
                 return _linear_plan(program, pattern, dtype, tail)
             best = _best_candidate(program, pattern, dtype, peeling, tail)
-    if best is not None and tail is not None and best.work < _GAIN * _least_work(whole, pattern, symmetric):
+    if best is not None and tail is not None and _surely_cheaper(best, whole, pattern, symmetric):
         return _peeled_plan(program, pattern, dtype, tail, best, chunk)
     coloring = whole_coloring(whole, pattern, symmetric)
     if best is not None and tail is not None:
@@ -87,6 +89,16 @@ def whole_coloring(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> C
     if symmetric:
         return color(pattern, "symmetric")
     return choose_coloring(pattern, abstract(whole.inputs), abstract(whole.jaxpr.outvars))
+
+
+def _surely_cheaper(best: _Candidate, whole: Piece, pattern: SparsityPattern, symmetric: bool) -> bool:
+    """Whether the whole function loses by what is known, or to be expected, without a search for its colouring."""
+    if best.work < _GAIN * _least_work(whole, pattern, symmetric):
+        return True
+    if symmetric:
+        return False
+    quick = quick_coloring(pattern, abstract(whole.inputs), abstract(whole.jaxpr.outvars))
+    return best.work < _GAIN * (_SEARCHED * pass_work(whole, quick) + pattern.nnz)
 
 
 def _least_work(whole: Piece, pattern: SparsityPattern, symmetric: bool) -> float:
