@@ -6,6 +6,7 @@ solver choice happen by themselves. See the README for a first example and `pyth
 
 from sparsesolve import gallery as gallery
 from sparsesolve._cache import clear_caches as clear_caches
+from sparsesolve._xla import mend_sums
 from sparsesolve.coloring import check_coloring as check_coloring, color as color
 from sparsesolve.ensemble import solve_ensemble as solve_ensemble
 from sparsesolve.jacobian import hessian as hessian, jacobian as jacobian
@@ -117,3 +118,5 @@ __all__ = [
     "solve_ode",
     "standard_errors",
 ]
+
+mend_sums()

@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(sparsesolve.__file__).parent
 
 # From the bottom up. Packages on one line do not import each other.
 LAYERS = [
-    ("_tree", "_cache", "_lanes", "_native", "gallery"),
+    ("_xla", "_tree", "_cache", "_lanes", "_native", "gallery"),
     ("pattern",),
     ("coloring",),
     ("matrix",),
