@@ -24,7 +24,8 @@ from sparsesolve.ode.system._system import StiffSystem
 MEMORY = 2**26  # bytes of vectors, and as much of histories
 LEAST_ROWS, MOST_ROWS, LEAST_SLOTS = 128, 16384, 16
 MOST_STEPS = 2**15  # where the caller names no bound
-FEW = 2**20, 1024  # bytes and rows that are held in any case where the caller names no bound: a batch has as many tapes
+FEW = 2**17  # bytes of vectors where the caller names no bound: a batch of small systems has as many tapes
+LARGE = 2**10  # bytes of a record of systems that come alone: these hold as many records in any case
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,8 @@ def room_for(
         whole: all vectors are wanted at once.
     """
     steps = MOST_STEPS if max_steps is None else max_steps
-    memory = MEMORY if max_steps is not None else min(MEMORY, max(FEW[0], FEW[1] * bytes_of_record))
+    few = LARGE * bytes_of_record if bytes_of_record >= LARGE else FEW
+    memory = MEMORY if max_steps is not None else min(MEMORY, few)
     fitting = min(MOST_ROWS, max(LEAST_ROWS, memory // max(bytes_of_record, 1)))
     if whole or (steps * bytes_of_record <= memory and records is None):
         return Room(steps, steps, 0)
