@@ -173,7 +173,7 @@ def _slope(loss: Any, s: Array) -> Array:
 
 
 def _keep(loss: Any, s: Array, stiffness: Float[Array, ""] | float = 1.0) -> Array:
-    """`1 - a`: the root of the quadratic equation of the module's description, 1 for outliers that are not `near`."""
+    """`1 - a`: the root of the quadratic equation of the module's description, for outliers by the stiffness."""
     first, second = jax.vmap(jax.grad(loss))(s), jax.vmap(jax.grad(jax.grad(loss)))(s)
     ratio = jnp.where(first > 0, second / jnp.where(first > 0, first, 1.0), 0.0)
     square = 1 + 2 * s * ratio
