@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.least_squares import LevenbergMarquardt, least_squares
+from sparsesolve.least_squares import Dogleg, GaussNewton, LevenbergMarquardt, least_squares
 
 DATA = pathlib.Path(os.environ.get("SPARSESOLVE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 NIST = sorted((DATA / "nist").glob("*.dat"))
@@ -77,6 +77,14 @@ def test_bundle_adjustment_eliminates_points_and_follows_ceres():
     problem = gallery.read_bal(needed("bal/problem-49-7776-pre.txt"))
     found = costs(problem, 50)
     assert found[6] <= 26_780 and found[50] <= 26_688.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [Dogleg(), GaussNewton()], ids=["dogleg", "gauss-newton"])
+def test_bundle_adjustment_by_undamped_steps_though_the_gauge_is_free(solver):
+    problem = gallery.read_bal(needed("bal/problem-49-7776-pre.txt"))
+    sol = least_squares(problem.residual, solver, problem.y0, problem.args, max_steps=50, throw=False)
+    assert 2 * float(sol.stats["cost"]) <= 26_900
 
 
 def test_small_pose_graph_in_single_precision():

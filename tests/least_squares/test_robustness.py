@@ -1,5 +1,7 @@
 """Published problems from afar, badly scaled, singular at the minimum, with regions where the model is not a number."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 
 import sparsesolve as ss
 from sparsesolve.least_squares import RESULTS
+from sparsesolve.least_squares.descent._descent import Model
+from sparsesolve.least_squares.descent._undamped import gauss_newton_step
+from sparsesolve.least_squares.linear_step._linear_base import Solved
 
 CONCENTRATION = jnp.array([0.02, 0.02, 0.06, 0.06, 0.11, 0.11, 0.22, 0.22, 0.56, 0.56, 1.1, 1.1])
 RATE = jnp.array([76.0, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200])
@@ -111,3 +116,30 @@ def test_factors_do_not_slow_down_at_singular_minima(solver):
     assert int(sol.stats["nnz_factor"]) < 100**2 / 2  # sparse factors
     assert float(jnp.max(jnp.abs(sol.value))) < 1e-10
     assert int(sol.stats["num_steps"]) <= 60
+
+
+class Breaking:
+    """Factors that break down below a damping."""
+
+    num_factorizations = 1
+
+    def __init__(self, least):
+        self.least = least
+
+    def factor(self, prepared, shift):
+        return shift
+
+    def solve_lighter(self, prepared, factors, v, shift):
+        return Solved(v / (1 + shift), jnp.all(factors >= self.least), jnp.asarray(0))
+
+
+@pytest.mark.parametrize(
+    ("least", "attempts", "good"), [(0.0, 1, True), (1e-5, 3, True), (1.0, 5, True), (9.0, 5, False)]
+)
+def test_a_factorization_that_breaks_down_is_tried_again_with_more_damping(least, attempts, good):
+    residual = jnp.asarray([1.0, 2.0])
+    lin = SimpleNamespace(residual=residual, gradient=residual)
+    model = Model(lin, None, None, jnp.ones(2), jnp.asarray(True), None, None)
+    found = gauss_newton_step(Breaking(least), model)
+    assert (int(found.factorizations), bool(found.good)) == (attempts, good)
+    np.testing.assert_allclose(found.step, -residual, rtol=1e-9 if least < 1e-5 else 0.6)

@@ -17,20 +17,18 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict
-from sparsesolve.least_squares.descent._nielsen import faintest_damping, least_damping
+from sparsesolve.least_squares.descent._undamped import Undamped, gauss_newton_step, no_step
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 
 
 class Directions(NamedTuple):
-    """Gauss-Newton and Cauchy steps at an iterate, and images under `J`."""
+    """Gauss-Newton and Cauchy steps at an iterate."""
 
-    newton: Inexact[Array, " n"]
+    newton: Undamped
     cauchy: Inexact[Array, " n"]
-    good: Bool[Array, ""]
-    iterations: Int[Array, ""]
 
 
 class Region(NamedTuple):
@@ -49,24 +47,21 @@ class DoglegRegion(AbstractDescent):
 
     def init(self, m: int, n: int, dtype: Any) -> Region:
         zero = jnp.zeros((n,), dtype)
-        return Region(
-            jnp.asarray(-1.0, dtype), zero, Directions(zero, zero, jnp.asarray(False), jnp.asarray(0, jnp.int32))
-        )
+        return Region(jnp.asarray(-1.0, dtype), zero, Directions(no_step(n, dtype), zero))
 
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Region) -> tuple[Proposal, Region]:
         matrix = model.jacobian
         scale = jnp.sqrt(model.squares)
         found = lax.cond(model.fresh, lambda: self._directions(linear, model, matrix), lambda: state.directions)
-        newton = found.newton * scale
+        newton = found.newton.step * scale
         length = jnp.sqrt(jnp.sum(newton**2))
         radius = jnp.where(state.radius < 0, length, state.radius)
         path = self._subspace if self.subspace else self._path
         step = jnp.where(length <= radius, newton, path(newton, found.cauchy * scale, radius, matrix, model, scale))
         step = step / scale
         shortening = jnp.maximum(1.0, length / jnp.maximum(radius, jnp.finfo(length.dtype).tiny))
-        count = model.fresh.astype(int) * linear.num_factorizations
-        proposal = Proposal(step, step, found.good, shortening, count, model.fresh * found.iterations)
-        return proposal, Region(radius, scale, found)
+        count, iterations = model.fresh * found.newton.factorizations, model.fresh * found.newton.iterations
+        return Proposal(step, step, found.newton.good, shortening, count, iterations), Region(radius, scale, found)
 
     def update(self, state: Region, verdict: Verdict) -> Region:
         length = jnp.sqrt(jnp.sum((state.scale * verdict.step) ** 2))
@@ -77,13 +72,10 @@ class DoglegRegion(AbstractDescent):
         return state._replace(radius=jnp.maximum(radius, jnp.finfo(radius.dtype).tiny))
 
     def _directions(self, linear: AbstractDampedSolver, model: Model, matrix: Any) -> Directions:
-        factors = linear.factor(model.prepared, least_damping(model.squares.dtype) * model.squares)
-        faintest = faintest_damping(model.squares.dtype) * model.squares
-        solved = linear.solve_lighter(model.prepared, factors, -model.lin.residual, faintest)
         steepest = -model.lin.gradient / model.squares
         image = matrix @ steepest
         along = -jnp.sum(model.lin.gradient * steepest) / _positive(jnp.sum(image**2))
-        return Directions(solved.x, along * steepest, solved.good, solved.iterations.astype(jnp.int32))
+        return Directions(gauss_newton_step(linear, model), along * steepest)
 
     def _path(self, newton: Array, cauchy: Array, radius: Array, *rest: Any) -> Array:
         """The point of the dogleg on the boundary, in scaled variables."""

@@ -14,19 +14,17 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Inexact, Int
+from jaxtyping import Array, Float
 
 from sparsesolve.least_squares.descent._descent import AbstractDescent, Model, Proposal, Verdict
-from sparsesolve.least_squares.descent._nielsen import faintest_damping, least_damping
+from sparsesolve.least_squares.descent._undamped import Undamped, gauss_newton_step, no_step
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 
 
 class Along(NamedTuple):
     """The direction at the iterate and the step length to try."""
 
-    direction: Inexact[Array, " n"]
-    good: Bool[Array, ""]
-    iterations: Int[Array, ""]
+    found: Undamped
     length: Float[Array, ""]
 
 
@@ -37,20 +35,17 @@ class LineSearch(AbstractDescent):
     repeatable = False  # a length belongs to the direction that was kept
 
     def init(self, m: int, n: int, dtype: Any) -> Along:
-        zero = jnp.zeros((n,), dtype)
-        return Along(zero, jnp.asarray(False), jnp.asarray(0, jnp.int32), jnp.asarray(1.0, dtype))
+        return Along(no_step(n, dtype), jnp.asarray(1.0, dtype))
 
     def propose(self, linear: AbstractDampedSolver, model: Model, state: Along) -> tuple[Proposal, Along]:
         def compute() -> Along:
-            factors = linear.factor(model.prepared, least_damping(model.squares.dtype) * model.squares)
-            faintest = faintest_damping(model.squares.dtype) * model.squares
-            solved = linear.solve_lighter(model.prepared, factors, -model.lin.residual, faintest)
-            return Along(solved.x, solved.good, solved.iterations.astype(jnp.int32), jnp.ones_like(state.length))
+            return Along(gauss_newton_step(linear, model), jnp.ones_like(state.length))
 
         state = lax.cond(model.fresh, compute, lambda: state)
-        step = state.length * state.direction
-        count = model.fresh.astype(int) * linear.num_factorizations
-        return Proposal(step, step, state.good, 1 / state.length, count, model.fresh * state.iterations), state
+        found = state.found
+        step = state.length * found.step
+        count, iterations = model.fresh * found.factorizations, model.fresh * found.iterations
+        return Proposal(step, step, found.good, 1 / state.length, count, iterations), state
 
     def update(self, state: Along, verdict: Verdict) -> Along:
         # actual decrease = ratio (t - t^2/2) s, initial slope s = |J d|^2: the parabola's minimum relative to t.
