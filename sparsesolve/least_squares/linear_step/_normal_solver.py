@@ -3,20 +3,18 @@
     (J^T J + diag(shift)) x = J^T v
 
 `J^T J` has a static plan (`_gram.py`), so has its factorization: a new damping changes the diagonal alone. Solutions
-are refined (`_refinement.py`).
+are refined (`_semi_normal.py`).
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
 from sparsesolve.direct import AbstractDirectPlan, plan_direct
 from sparsesolve.least_squares.linear_step._gram import GramPlan
-from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver, Solved
-from sparsesolve.least_squares.linear_step._refinement import lightened, refined
+from sparsesolve.least_squares.linear_step._semi_normal import AbstractSemiNormalSolver
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
@@ -36,7 +34,7 @@ class Damped(NamedTuple):
     sound: Bool[Array, ""]
 
 
-class NormalSolver(AbstractDampedSolver):
+class NormalSolver(AbstractSemiNormalSolver):
     """Sparse Cholesky factorizations of `J^T J` with a changed diagonal."""
 
     name = "sparse Cholesky of the normal equations"
@@ -60,28 +58,8 @@ class NormalSolver(AbstractDampedSolver):
         factors = self.plan.factor(values)
         return Damped(factors, shift, self.plan.sound(factors))
 
-    def solve(self, prepared: Normal, factors: Damped, v: Inexact[Array, " m"]) -> Solved:
-        matrix = SparseMatrix(prepared.data, self.pattern)
-        return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
+    def matrix(self, prepared: Normal) -> SparseMatrix:
+        return SparseMatrix(prepared.data, self.pattern)
 
-    def solve_lighter(
-        self, prepared: Normal, factors: Damped, v: Inexact[Array, " m"], shift: Float[Array, " n"]
-    ) -> Solved:
-        matrix = SparseMatrix(prepared.data, self.pattern)
-        solved = self.solve(prepared, factors, v)
-        x, count = lightened(
-            lambda rest: self.plan.solve(factors.factors, rest),
-            lambda x: (matrix @ x) @ matrix + shift * x,
-            solved.x,
-            v @ matrix,
-            factors.shift - shift,
-        )
-        return Solved(x, solved.good & jnp.all(jnp.isfinite(x)), solved.iterations + count)
-
-    def solve_normal(self, prepared: Normal, factors: Damped, g: Inexact[Array, " n"]) -> Solved:
-        matrix = SparseMatrix(prepared.data, self.pattern)
-        return self._refined(factors, lambda x: g - (matrix @ x) @ matrix - factors.shift * x, g)
-
-    def _refined(self, damped: Damped, left: Any, g: Inexact[Array, " n"]) -> Solved:
-        x, count = refined(lambda rest: self.plan.solve(damped.factors, rest), left, g)
-        return Solved(x, damped.sound & jnp.all(jnp.isfinite(x)), count)
+    def solve_once(self, factors: Damped, g: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return self.plan.solve(factors.factors, g)

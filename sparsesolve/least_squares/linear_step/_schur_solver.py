@@ -7,7 +7,7 @@ With columns sorted into eliminated groups, `J = [E F]`, each row meets at most 
 
 so `S` is the Gram matrix of `[F; W]` with weights of one and minus one (`_gram.py`), and is factorized like any other
 positive definite matrix. Groups are found from the pattern (`_eliminate.py`). In bundle adjustment `E` are the points
-and `S` is the reduced camera system, and nobody has to say so. Solutions are refined (`_refinement.py`).
+and `S` is the reduced camera system, and nobody has to say so. Solutions are refined (`_semi_normal.py`).
 
 Reference: D. C. Brown, The bundle adjustment - progress and prospects, Int. Archives Photogrammetry 21 (1976).
 Cost: the outer products of the rows of `[F; W]` and a factorization of `S`.
@@ -26,8 +26,7 @@ from jaxtyping import Array, Bool, Float, Inexact
 from sparsesolve.direct import AbstractDirectPlan, plan_direct
 from sparsesolve.least_squares.linear_step._eliminate import Elimination
 from sparsesolve.least_squares.linear_step._gram import GramPlan
-from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver, Solved
-from sparsesolve.least_squares.linear_step._refinement import lightened, refined
+from sparsesolve.least_squares.linear_step._semi_normal import AbstractSemiNormalSolver
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.pattern import SparsityPattern
 
@@ -42,7 +41,7 @@ class Reduced(NamedTuple):
     sound: Bool[Array, ""]
 
 
-class SchurSolver(AbstractDampedSolver):
+class SchurSolver(AbstractSemiNormalSolver):
     """Elimination of independent groups of unknowns, Cholesky factorization of the rest."""
 
     name = "Schur complement"
@@ -133,41 +132,18 @@ class SchurSolver(AbstractDampedSolver):
         factors = self.plan.factor(schur)
         return Reduced(inverse, coupling, factors, shift, self.plan.sound(factors) & jnp.all(jnp.isfinite(inverse)))
 
-    def solve(self, prepared: Inexact[Array, " nnz"], factors: Reduced, v: Inexact[Array, " m"]) -> Solved:
-        matrix = SparseMatrix(prepared, self.pattern)
-        return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
+    def matrix(self, prepared: Inexact[Array, " nnz"]) -> SparseMatrix:
+        return SparseMatrix(prepared, self.pattern)
 
-    def solve_lighter(
-        self, prepared: Inexact[Array, " nnz"], factors: Reduced, v: Inexact[Array, " m"], shift: Float[Array, " n"]
-    ) -> Solved:
-        matrix = SparseMatrix(prepared, self.pattern)
-        solved = self.solve(prepared, factors, v)
-        x, count = lightened(
-            lambda rest: self._solve_once(factors, rest),
-            lambda x: (matrix @ x) @ matrix + shift * x,
-            solved.x,
-            v @ matrix,
-            factors.shift - shift,
-        )
-        return Solved(x, solved.good & jnp.all(jnp.isfinite(x)), solved.iterations + count)
-
-    def solve_normal(self, prepared: Inexact[Array, " nnz"], factors: Reduced, g: Inexact[Array, " n"]) -> Solved:
-        matrix = SparseMatrix(prepared, self.pattern)
-        return self._refined(factors, lambda x: g - (matrix @ x) @ matrix - factors.shift * x, g)
-
-    def _refined(self, reduced: Reduced, left: Any, g: Inexact[Array, " n"]) -> Solved:
-        x, count = refined(lambda rest: self._solve_once(reduced, rest), left, g)
-        return Solved(x, reduced.sound & jnp.all(jnp.isfinite(x)), count)
-
-    def _solve_once(self, reduced: Reduced, g: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+    def solve_once(self, factors: Reduced, g: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
         group, column = self.pairs[:, 0], self.pairs[:, 1]
-        y = jnp.sum(reduced.inverse * g[self.groups][:, None, :], axis=2)
-        through = jnp.sum(reduced.coupling * y[group], axis=1)
+        y = jnp.sum(factors.inverse * g[self.groups][:, None, :], axis=2)
+        through = jnp.sum(factors.coupling * y[group], axis=1)
         rhs = g[self.kept] - jax.ops.segment_sum(through, column, self.kept.size)
-        kept = self.plan.solve(reduced.factors, rhs)
-        back = reduced.coupling * kept[column][:, None]
+        kept = self.plan.solve(factors.factors, rhs)
+        back = factors.coupling * kept[column][:, None]
         y = y - jax.ops.segment_sum(back, group, self.groups.shape[0], indices_are_sorted=True)
-        eliminated = jnp.sum(reduced.inverse * y[:, :, None], axis=1)
+        eliminated = jnp.sum(factors.inverse * y[:, :, None], axis=1)
         x = jnp.zeros_like(g).at[self.kept].set(kept, unique_indices=True)
         return x.at[self.groups].set(eliminated, unique_indices=True)
 

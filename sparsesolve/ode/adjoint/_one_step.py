@@ -13,6 +13,7 @@ in `_esdirk_steps.py`, `_rosenbrock_steps.py` and `_radau_steps.py`.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ class RecordingSolver:
 
 
 @dataclasses.dataclass(frozen=True)
-class OneStep:
+class OneStep(abc.ABC):
     """How to record and sweep the steps of a one-step method. Host-side.
 
     Attributes:
@@ -88,14 +89,14 @@ class OneStep:
     dense: bool
 
     @property
+    @abc.abstractmethod
     def num_stages(self) -> int:
         """Rows of what the solver hands out."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def polynomial(self) -> Any:
         """Weights `(degree, s)` of stages in `q_1, q_2, ...`."""
-        raise NotImplementedError
 
     @property
     def extra(self) -> int:
