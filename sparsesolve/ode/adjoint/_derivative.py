@@ -19,7 +19,8 @@ from sparsesolve.linear._raising import raise_unless
 from sparsesolve.ode.adjoint._methods import steps_of
 from sparsesolve.ode.adjoint._moving import Moving, any_moves, full, full_tree, moves
 from sparsesolve.ode.adjoint._parameters import Parameters, parameters_of, with_parameters
-from sparsesolve.ode.adjoint._saves import SAVE_STATE, Saves, is_save_state
+from sparsesolve.ode.adjoint._saves import SAVE_STATE, Saves
+from sparsesolve.ode.adjoint._slopes import Slopes, is_save_state
 from sparsesolve.ode.adjoint._sweep import FAILURES, Sweep
 from sparsesolve.ode.adjoint._tape import Room, Tape
 from sparsesolve.ode.stepping._start import start_slope
@@ -64,22 +65,32 @@ class Run:
         inner, outer = _loops(None)
         return self.loop(**self.call, inner_while_loop=inner, outer_while_loop=outer)
 
-    def recorded(self, system: StiffSystem) -> tuple[Any, Any, list[Any]]:
-        """The same, and records of the steps, and states at the times saved at."""
+    def recorded(self, system: StiffSystem, along: Moving) -> tuple[Any, Tape, Slopes, list[Any]]:
+        """The same, and records of the steps, slopes where times move, and states at the times saved at."""
         extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
         call = self.steps.recording(self.call, system)
         call = _saving_states(call, [times_of(call)[k] for k in extra])
         tape = Tape.empty(self.room, self.steps, system, call["init_state"])
+        slopes = Slopes.empty(system, times_of(self.call), along)
         found: list[Any] = []
-        write = lambda tape, before, after: tape.written(self.room, self.steps, system, before, after)  # noqa: E731
-        inner, outer = _loops((write, tape, found))
+
+        def write(kept: tuple[Tape, Slopes], before: Any, after: Any) -> tuple[Tape, Slopes]:
+            tape, slopes = kept
+            record = self.steps.record(system, before, after)
+            slopes = slopes.written(self.steps, record, before, after)
+            return tape.written(self.room, self.steps, system, record, before, after), slopes
+
+        inner, outer = _loops((write, (tape, slopes), found))
         final, aux = self.loop(**call, inner_while_loop=inner, outer_while_loop=outer)
+        tape, slopes = found[0]
+        if moves(along.t1):
+            slopes = slopes.ended(self.steps, tape.records, final)
         final = self.steps.recorded(final)
         own, states = final.save_state
         raw: list[Any] = [None] * len(self.subs)
         for k, saved in zip(extra, states, strict=True):
             raw[k] = saved.ys
-        return (eqx.tree_at(lambda s: s.save_state, final, own, is_leaf=lambda s: s is None), aux), found[0], raw
+        return (eqx.tree_at(lambda s: s.save_state, final, own, is_leaf=lambda s: s is None), aux), tape, slopes, raw
 
 
 def _loops(recording: Any) -> tuple[Callable, Callable]:
@@ -93,11 +104,11 @@ def _loops(recording: Any) -> tuple[Callable, Callable]:
         write, empty, found = recording
 
         def both(loop: Any) -> Any:
-            state, tape = loop
+            state, kept = loop
             after = body(state)
-            return after, write(tape, state, after)
+            return after, write(kept, state, after)
 
-        final, tape = eqxi.while_loop(
+        final, kept = eqxi.while_loop(
             lambda loop: cond(loop[0]),
             both,
             (start, empty),
@@ -105,7 +116,7 @@ def _loops(recording: Any) -> tuple[Callable, Callable]:
             buffers=lambda loop: [*buffers(loop[0]), loop[1]],
             kind="lax",
         )
-        found.append(tape)
+        found.append(kept)
         return final
 
     return inner, outer
@@ -156,9 +167,9 @@ def attach(run: Run, system: StiffSystem) -> Any:
         moving, rest = primals
         inner, system = whole(rest)
         here = dataclasses.replace(run, call=inner, steps=steps_of(inner))  # of this trace
-        (final, aux), tape, raw = here.recorded(system)
+        (final, aux), tape, slopes, raw = here.recorded(system, tangents[0])
         out = opened((final, aux))
-        tangent = _tangents(here, system, moving, tangents[0], final, tape, raw)
+        tangent = _tangents(here, system, moving, tangents[0], final, tape, slopes, raw)
         return out, _placed(out, tangent)
 
     integrate.defjvp(rule, symbolic_zeros=True)
@@ -194,13 +205,20 @@ def _closed(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tangents(
-    run: Run, system: StiffSystem, moving: Moving, along: Moving, final: Any, tape: Tape, raw: list[Any]
+    run: Run,
+    system: StiffSystem,
+    moving: Moving,
+    along: Moving,
+    final: Any,
+    tape: Tape,
+    slopes: Slopes,
+    raw: list[Any],
 ) -> list[tuple[Any, Any]]:
     """Tangents `(ts, ys)` of every part of `saveat`."""
     structure = system.structure
     flags = [moves(d) for d in along.parameters]
     x0 = structure.ravel(moving.y)
-    system, tape, raw, x0 = eqxi.nondifferentiable((system, tape, raw, x0), msg=_TWICE)
+    system, tape, slopes, raw, x0 = eqxi.nondifferentiable((system, tape, slopes, raw, x0), msg=_TWICE)
     records = tape.records
     system = with_parameters(system, jtu.tree_unflatten(jtu.tree_structure(parameters_of(system)), moving.parameters))
     system = eqxi.nondifferentiable(system, msg=_TWICE)
@@ -220,7 +238,7 @@ def _tangents(
         start = start - along.t0.astype(x0.dtype) * start_slope(system, moving.t0, x0, first)
     chosen = [full(d, p) for d, p, flag in zip(along.parameters, moving.parameters, flags, strict=True) if flag]
     moved = sweep.apply(start, chosen, shapes)
-    saves = Saves(run.call["args"], system, moving, along, final, records, moved, x0)
+    saves = Saves(run.call["args"], system, moving, along, final, records, slopes, moved, x0)
     states = jtu.tree_leaves(final.save_state, is_leaf=is_save_state)
     return [saves.of(k, sub, states[k], raw[k]) for k, sub in enumerate(run.subs)]
 

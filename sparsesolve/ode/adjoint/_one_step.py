@@ -132,6 +132,15 @@ class OneStep(abc.ABC):
         powers = [theta**k - 1 for k in range(1, self._powers + 1)]
         return jnp.stack([jnp.ones_like(theta), *[jnp.zeros_like(theta)] * self.extra, *powers]).astype(dtype)
 
+    def slope(self, record: StepRecord, after: Any, t: Array) -> Array:
+        """The slope of the interpolated solution at `t` in the step that ends with `after`, a state of diffrax's loop."""
+        stages = after.solver_state.stages
+        powers = jnp.asarray(self.polynomial, stages.dtype) @ stages
+        h = record.end - record.start
+        theta = (t - record.start) / h
+        weights = jnp.stack([k * theta ** (k - 1) / h for k in range(1, len(powers) + 1)])
+        return weights.astype(powers.dtype) @ powers
+
     @property
     def _powers(self) -> int:
         return len(self.polynomial) if self.dense else 0

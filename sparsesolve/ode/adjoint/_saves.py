@@ -14,15 +14,10 @@ from jax import lax
 from jaxtyping import Array
 
 from sparsesolve.ode.adjoint._moving import Moving, full, full_tree, moves
-from sparsesolve.ode.stepping._start import start_slope
+from sparsesolve.ode.adjoint._slopes import Slopes
 from sparsesolve.ode.system._system import StiffSystem
 
 SAVE_STATE = dfx.SubSaveAt(t1=True).fn  # diffrax's default: the state itself
-
-
-def is_save_state(tree: Any) -> bool:
-    """Whether this is diffrax's buffer of one part of `saveat`."""
-    return hasattr(tree, "saveat_ts_index")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +31,7 @@ class Saves:
         along: its tangents.
         final: last state of diffrax's loop.
         records: of the steps.
+        slopes: of the interpolated solution at times that move, and at an end that does.
         moved: tangents of states, from `Sweep.apply`.
         x0: initial state.
     """
@@ -46,6 +42,7 @@ class Saves:
     along: Moving
     final: Any
     records: Any
+    slopes: Slopes
     moved: Any
     x0: Array
 
@@ -71,8 +68,8 @@ class Saves:
             values = jtu.tree_map(lambda y: y[offset : offset + times.shape[0]], state.ys) if raw is None else raw
             x = jnp.where(valid[:, None], jax.vmap(structure.ravel)(values), self.x0)
             rows, t_dot = self.moved.at_times[k], full(self.along.ts[k], times)
-            if moves(self.along.ts[k]):
-                rows = rows + t_dot[:, None].astype(x.dtype) * jax.vmap(self._slope)(times, x)
+            if self.slopes.rows[k] is not None:
+                rows = rows + t_dot[:, None].astype(x.dtype) * self.slopes.rows[k]
             ys = _put(ys, self._shown(sub.fn, times, x, t_dot, rows, valid), offset)
             ts = _put(ts, jnp.where(valid, t_dot, 0), offset)
         if sub.steps:
@@ -83,15 +80,12 @@ class Saves:
         if sub.t1 and not sub.steps:
             x, end, time = structure.ravel(self.final.y), self.moved.end, self.final.tprev
             t_dot = full(self.along.t1, self.moving.t1)
-            if moves(self.along.t1):
-                end = end + t_dot.astype(x.dtype) * self._slope(time, x)
+            if self.slopes.end is not None:
+                end = end + t_dot.astype(x.dtype) * self.slopes.end
             place = jnp.maximum(state.save_index - 1, 0)
             ys = _put(ys, self._shown(sub.fn, time[None], x[None], t_dot[None], end[None], yes), place)
             ts = _put(ts, t_dot[None], place)
         return ts, ys
-
-    def _slope(self, t: Array, x: Array) -> Array:
-        return start_slope(self.system, t, x, self.records.end[0] - self.records.start[0])
 
     def _shown(self, fn: Any, t: Array, x: Array, t_dot: Array, x_dot: Array, valid: Array) -> Any:
         """Tangents of the values of `fn` at rows of states."""

@@ -113,14 +113,14 @@ class Tape(eqx.Module):
         history = eqx.filter_eval_shape(lambda s: steps.history(system, s), state)
         return cls(records, first, jnp.zeros((room.slots + 1, *history.shape), history.dtype))
 
-    def written(self, room: Room, steps: Any, system: StiffSystem, before: Any, after: Any) -> Tape:
-        """With the step from `before` to `after`, states of diffrax's loop, if that was accepted."""
+    def written(self, room: Room, steps: Any, system: StiffSystem, record: Any, before: Any, after: Any) -> Tape:
+        """With the record of the step from `before` to `after`, states of diffrax's loop, if that was accepted."""
         place = before.num_accepted_steps
         accepted = after.num_accepted_steps > place
         begins = accepted & (place % room.rows == 0)
         row = jnp.where(accepted, place % room.rows, room.rows)
         put = lambda v, b: b.at[place if v.ndim == 0 else row].set(v)  # noqa: E731
-        records = jtu.tree_map(put, steps.record(system, before, after), self.records)
+        records = jtu.tree_map(put, record, self.records)
         x = system.structure.ravel(before.y)
         first = self.first.at[jnp.where(begins, 0, 1)].set(x)
         if self.histories is None:
