@@ -10,8 +10,8 @@ last to the first with transposed systems, each system solved with factors that 
     [ -L  I ] [v] = [0],
 
 whose solve and transposed solve are the two sweeps: `custom_linear_solve` then fits under `jit`, `vmap`, `jvp` and
-`grad`. Step sizes and orders are constants of the derivative, as in diffrax. Derivatives by t1 and by the times saved at
-are slopes of the interpolating polynomials (`_slopes.py`); that by t0 follows from the flow,
+`grad`. Step sizes and orders are constants of the derivative, as in diffrax. Derivatives by t1 and by the times saved
+at are slopes of the interpolating polynomials (`_slopes.py`); that by t0 follows from the flow,
 dy/dt0 = -(dy/dy0) y'(t0).
 
 Reference: A. Griewank, A. Walther, Evaluating Derivatives, SIAM 2008, doi:10.1137/1.9780898717761 (discrete adjoints);

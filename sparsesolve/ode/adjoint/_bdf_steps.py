@@ -142,7 +142,7 @@ class BdfSteps:
         return jnp.where(jnp.arange(ROWS) <= order, jnp.stack(powers), 0.0).astype(dtype)
 
     def slope(self, record: BdfRecord, after: Any, t: Array) -> Array:
-        """The slope of the interpolated solution at `t` in the step that ends with `after`, a state of diffrax's loop."""
+        """Of the interpolated solution at `t`, in the step that ends with `after`, a state of diffrax's loop."""
         history = after.solver_state.differences
         weights = lambda s: self.weights(record, s, history.dtype)  # noqa: E731
         return jax.jvp(weights, (t,), (jnp.ones_like(t),))[1] @ history

@@ -133,7 +133,7 @@ class OneStep(abc.ABC):
         return jnp.stack([jnp.ones_like(theta), *[jnp.zeros_like(theta)] * self.extra, *powers]).astype(dtype)
 
     def slope(self, record: StepRecord, after: Any, t: Array) -> Array:
-        """The slope of the interpolated solution at `t` in the step that ends with `after`, a state of diffrax's loop."""
+        """Of the interpolated solution at `t`, in the step that ends with `after`, a state of diffrax's loop."""
         stages = after.solver_state.stages
         powers = jnp.asarray(self.polynomial, stages.dtype) @ stages
         h = record.end - record.start

@@ -13,7 +13,7 @@ import jax.tree_util as jtu
 from jax import lax
 from jaxtyping import Array
 
-from sparsesolve.ode.adjoint._moving import Moving, full, full_tree, moves
+from sparsesolve.ode.adjoint._moving import Moving, full, full_tree
 from sparsesolve.ode.adjoint._slopes import Slopes
 from sparsesolve.ode.system._system import StiffSystem
 
