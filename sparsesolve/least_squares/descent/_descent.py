@@ -96,9 +96,9 @@ class AbstractDescent(abc.ABC):
 
 
 def kept_off_zero(diagonal: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Squares of a damping scale from the diagonal of `J^T J`; 1 where the Jacobian is zero."""
+    """Squares of a damping scale from the diagonal of `J^T J`; 1 where the Jacobian is zero, NaN where it is."""
     largest = jnp.max(diagonal, initial=0.0)
-    return jnp.where(largest > 0, jnp.maximum(diagonal, _LEAST_SCALE * largest), 1.0)
+    return jnp.where(largest == 0, 1.0, jnp.maximum(diagonal, _LEAST_SCALE * largest))
 
 
 def accelerated(

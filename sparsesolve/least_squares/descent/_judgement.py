@@ -62,6 +62,7 @@ class Judgement(NamedTuple):
         converged: whether it is the last.
         moved: whether it changes the unknowns at all.
         size: `|D d| / |D y|`.
+        finite: whether Jacobian and gradient are.
         progress: for the judgement of the next trial.
     """
 
@@ -70,6 +71,7 @@ class Judgement(NamedTuple):
     converged: Bool[Array, ""]
     moved: Bool[Array, ""]
     size: Float[Array, ""]
+    finite: Bool[Array, ""]
     progress: Progress
 
 
@@ -117,18 +119,20 @@ def judge(
     surprised = (decrease > floor) & (ratio > _SURPRISING)
     small = undamped & ~surprised & _small(objective, tolerances, proposal, size, promised, lin.cost)
     accepted = (ratio > _ACCEPTED) | noise
-    whole = accepted & undamped & (proposal.shortening <= _FULL) & jnp.all(taken == proposal.step)
+    rtol = resolved_rtol(tolerances.rtol, objective.tangents)
+    cut = operands.bounds is not None  # a step may be cut off at them
+    whole = accepted & undamped & (proposal.shortening <= _FULL) & (jnp.all(taken == proposal.step) if cut else True)
     now = Progress(jnp.where(whole, size, jnp.inf), jnp.where(whole, promised, jnp.inf))
-    foretold = whole & _nothing_left(resolved_rtol(tolerances.rtol, objective.tangents), now, before, floor)
-    ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & jnp.all(lin.gradient == 0))
-    moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
+    foretold = whole & _nothing_left(rtol, now, before, floor)
     cosine = _cosine(lin, squares)
+    ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & (cosine == 0))
+    moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
     ended |= proposal.good & ~moved & (cosine <= _STATIONARY * resolution(objective.residuals) ** 0.5)
     # With an unknown at its bound whose gradient is a rounding error no step ever counts as undamped.
-    still = _length(squares, taken) <= resolved_rtol(tolerances.rtol, objective.tangents) * reference
+    still = (_length(squares, taken) if cut else length) <= rtol * reference
     ended |= proposal.good & still & (cosine <= resolution(objective.residuals) ** 0.75)
-    moved = moved | proposal.held
-    return Judgement(ratio, accepted, ended & jnp.isfinite(lin.cost), moved, size, now)
+    finite = jnp.isfinite(reference) & jnp.isfinite(cosine)
+    return Judgement(ratio, accepted, ended & jnp.isfinite(lin.cost), moved | proposal.held, size, finite, now)
 
 
 def _nothing_left(rtol: Any, now: Progress, before: Progress, floor: Array) -> Bool[Array, ""]:
@@ -151,7 +155,9 @@ def _small(
 
 def _cosine(lin: Linearisation, squares: Array) -> Float[Array, ""]:
     """The largest cosine of an angle between the residual and a free column of the Jacobian."""
-    return jnp.max(jnp.abs(lin.gradient) / jnp.sqrt(squares * jnp.sum(lin.residual**2)), initial=0.0)
+    tiny = jnp.finfo(squares.dtype).tiny
+    largest = jnp.max(jnp.abs(lin.gradient) / jnp.sqrt(squares), initial=0.0)
+    return largest / jnp.sqrt(jnp.maximum(jnp.sum(lin.residual**2), tiny))
 
 
 def _promised(lin: Linearisation, jacobian: Any, step: Array) -> Float[Array, ""]:

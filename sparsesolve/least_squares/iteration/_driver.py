@@ -48,13 +48,13 @@ def iterate(
 
     def proceed(carry: Any) -> Array:
         _, state, _ = carry
-        return ~state.converged & (state.result == RESULTS.successful) & (state.counts["num_steps"] < max_steps)
+        return ~state.converged & (state.result == RESULTS.successful) & (state.num_steps < max_steps)
 
     def advance(consts: Any, carry: Any) -> Any:
         y, state, record = carry
         state = dataclasses.replace(state, operands=consts[0], invariants=consts[1])
         new_y, new_state, _ = solver.step(None, y, consts[0], options, state, frozenset())  # pyright: ignore
-        k = state.counts["num_steps"]
+        k = state.num_steps
         if record is not None:
             first = jnp.where(k == 0, new_state.lin.cost, record.costs[0])
             record = History(record.costs.at[0].set(first).at[k + 1].set(new_state.cost))

@@ -80,7 +80,7 @@ class State(eqx.Module):
         first_bad: position of the first residual that is not finite at the start, -1 if all are.
         converged: whether a test held.
         result: `RESULTS.successful` until something fails.
-        counts: statistics.
+        counts: statistics, one vector because each kernel that adds to a number takes its time to compile.
         plan: static parts.
     """
 
@@ -98,8 +98,18 @@ class State(eqx.Module):
     first_bad: Int[Array, ""]
     converged: Bool[Array, ""]
     result: RESULTS
-    counts: dict[str, Int[Array, ""]]
+    counts: Int[Array, " counts"]
     plan: Plan = eqx.field(static=True)
+
+    @property
+    def num_steps(self) -> Int[Array, ""]:
+        """Trials so far."""
+        return self.counts[_COUNTS.index("num_steps")]
+
+    @property
+    def statistics(self) -> dict[str, Int[Array, ""]]:
+        """The counts by their names."""
+        return {name: self.counts[i] for i, name in enumerate(_COUNTS)}
 
 
 class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
@@ -162,7 +172,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             first_bad=jnp.asarray(-1, jnp.int32),
             converged=jnp.asarray(False),
             result=RESULTS.successful,
-            counts={name: jnp.asarray(0, jnp.int32) for name in _COUNTS},
+            counts=jnp.zeros((len(_COUNTS),), jnp.int32),
             plan=plan,
         )
 
@@ -210,9 +220,9 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
             step_size=judged.size,
             progress=Progress(*(jnp.where(changed, jnp.inf, number) for number in judged.progress)),
             stiffness=stiffness,
-            first_bad=jnp.where(state.counts["num_steps"] == 0, _first_bad(lin.residual), state.first_bad),
+            first_bad=jnp.where(state.num_steps == 0, _first_bad(lin.residual), state.first_bad),
             converged=judged.converged,
-            result=_result(lin, judged.converged, judged.accepted | judged.moved | ~proposal.good | changed),
+            result=_result(lin, judged, judged.accepted | judged.moved | ~proposal.good | changed),
             counts=_counted(state, proposal),
             plan=plan,
         )
@@ -248,7 +258,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
     ) -> tuple[PyTree[Array], Any, dict[str, Any]]:
         """Adds the statistics."""
         del fn, args, options, tags, result
-        return y, aux, dict(state.counts)
+        return y, aux, state.statistics
 
 
 def _linearised(y: PyTree[Array], state: State) -> tuple[Linearisation, Any]:
@@ -294,27 +304,26 @@ def _curvature(objective: Objective, y: PyTree[Array], operands: Operands) -> Ca
 
 def _first_bad(residual: Array) -> Int[Array, ""]:
     bad = ~jnp.isfinite(residual)
-    return jnp.where(jnp.any(bad), jnp.argmax(bad), -1).astype(jnp.int32)
+    first = jnp.argmax(bad)
+    return jnp.where(bad[first], first, -1).astype(jnp.int32)
 
 
-def _result(lin: Linearisation, converged: Array, alive: Array) -> RESULTS:
-    result = RESULTS.where(alive | converged, RESULTS.successful, RESULTS.stagnated)
-    finite = jnp.all(jnp.isfinite(lin.data)) & jnp.all(jnp.isfinite(lin.gradient))
-    result = RESULTS.where(finite, result, RESULTS.nonfinite_jacobian)
+def _result(lin: Linearisation, judged: Judgement, alive: Array) -> RESULTS:
+    result = RESULTS.where(alive | judged.converged, RESULTS.successful, RESULTS.stagnated)
+    result = RESULTS.where(judged.finite, result, RESULTS.nonfinite_jacobian)
     return RESULTS.where(jnp.isfinite(lin.cost), result, RESULTS.nonfinite_start)
 
 
-def _counted(state: State, proposal: Proposal) -> dict[str, Array]:
-    counts = state.counts
-    first = (counts["num_steps"] == 0).astype(jnp.int32)
+def _counted(state: State, proposal: Proposal) -> Array:
+    first = state.num_steps == 0
     more = {
         "num_steps": 1,
-        "num_residuals": 1 + first,
-        "num_jacobians": state.stale.astype(jnp.int32),
-        "num_factorizations": proposal.factorizations.astype(jnp.int32),
-        "num_linear_iterations": proposal.iterations.astype(jnp.int32),
+        "num_residuals": jnp.where(first, 2, 1),
+        "num_jacobians": state.stale,
+        "num_factorizations": proposal.factorizations,
+        "num_linear_iterations": proposal.iterations,
     }
-    return {name: counts[name] + more[name] for name in _COUNTS}
+    return state.counts + jnp.stack([jnp.asarray(more[name], jnp.int32) for name in _COUNTS])
 
 
 def objective_of(

@@ -75,7 +75,7 @@ def _finder(
         y, state, result, history = iterate(solver, y0, operands, parts, **options)
         info = {
             "result": result,
-            "counts": state.counts,
+            "counts": state.statistics,
             "cost": state.cost,
             "first_bad": state.first_bad,
             "history": history,

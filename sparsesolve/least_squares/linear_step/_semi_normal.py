@@ -10,11 +10,10 @@ from __future__ import annotations
 import abc
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver, Solved
-from sparsesolve.least_squares.linear_step._refinement import lightened, refined
+from sparsesolve.least_squares.linear_step._refinement import DampedProblem, refined
 from sparsesolve.matrix import SparseMatrix
 
 
@@ -30,25 +29,14 @@ class AbstractSemiNormalSolver(AbstractDampedSolver):
         """`(J^T J + diag(shift))^-1 g` as good as the factors are."""
 
     def solve(self, prepared: Any, factors: Any, v: Inexact[Array, " m"]) -> Solved:
-        matrix = self.matrix(prepared)
-        return self._refined(factors, lambda x: (v - matrix @ x) @ matrix - factors.shift * x, v @ matrix)
+        return self._solved(factors, DampedProblem(self.matrix(prepared), v, 0.0, factors.shift))
 
     def solve_lighter(self, prepared: Any, factors: Any, v: Inexact[Array, " m"], shift: Float[Array, " n"]) -> Solved:
-        matrix = self.matrix(prepared)
-        solved = self.solve(prepared, factors, v)
-        x, count = lightened(
-            lambda rest: self.solve_once(factors, rest),
-            lambda x: (matrix @ x) @ matrix + shift * x,
-            solved.x,
-            v @ matrix,
-            factors.shift - shift,
-        )
-        return Solved(x, solved.good & jnp.all(jnp.isfinite(x)), solved.iterations + count)
+        return self._solved(factors, DampedProblem(self.matrix(prepared), v, 0.0, factors.shift, factors.shift - shift))
 
     def solve_normal(self, prepared: Any, factors: Any, g: Inexact[Array, " n"]) -> Solved:
-        matrix = self.matrix(prepared)
-        return self._refined(factors, lambda x: g - (matrix @ x) @ matrix - factors.shift * x, g)
+        return self._solved(factors, DampedProblem(self.matrix(prepared), 0.0, g, factors.shift))
 
-    def _refined(self, factors: Any, left: Any, g: Inexact[Array, " n"]) -> Solved:
-        x, count = refined(lambda rest: self.solve_once(factors, rest), left, g)
-        return Solved(x, factors.sound & jnp.all(jnp.isfinite(x)), count)
+    def _solved(self, factors: Any, problem: DampedProblem) -> Solved:
+        x, finite, count = refined(lambda rest: self.solve_once(factors, rest), problem)
+        return Solved(x, factors.sound & finite, count)
