@@ -18,7 +18,8 @@ from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolv
 from sparsesolve.least_squares.iteration._implicit import Hessian
 from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem, Request, find_problem
 from sparsesolve.least_squares.iteration._results import RESULTS
-from sparsesolve.least_squares.objective._equality import constrain
+from sparsesolve.least_squares.objective._equality import checked_equality, constrain
+from sparsesolve.least_squares.objective._linear_constraints import LinearConstraints
 from sparsesolve.least_squares.objective._losses import as_loss
 from sparsesolve.least_squares.solvers._levenberg_marquardt import LevenbergMarquardt
 from sparsesolve.least_squares.statistics._fit import Fit
@@ -69,7 +70,8 @@ def least_squares(
             with `retract(y, 0) = y`. `d` has the form of `retract.tangent(y)`, or of `y` where there is no such method.
         equality: linear constraints `(A, b)`, `A y = b` for the flattened `y`: `A` a dense or sparse matrix with a
             column for each parameter, concrete, `b` a vector. Eliminated by a basis of the null space that is as sparse
-            as the constraints are local; covariances are those of the parameters `y`.
+            as the constraints are local; with bounds, steps solve saddle-point systems (`LevenbergMarquardt` alone). A
+            start that does not fulfil them is projected. Covariances are those of the parameters `y`.
         sparsity: entries of the Jacobian that can be nonzero (a `SparsityPattern`, a SciPy or BCOO matrix,
             or a `SparseJacobian`); detected when `None`.
         hessian: of derivatives: `"full"` with the curvature of the residuals, or `"gauss_newton"`.
@@ -103,7 +105,7 @@ def least_squares(
     """
     solver = LevenbergMarquardt() if solver is None else solver
     _check_call(fn, solver, max_steps, hessian)
-    _check_combination(bounds, retract, equality)
+    _check_combination(solver, bounds, retract, equality)
     y0 = checked_unknowns(
         "least_squares", y0, why_inexact="but steps change parameters by small real amounts", real=True
     )
@@ -112,11 +114,15 @@ def least_squares(
     limits = checked_bounds(bounds, y0, structure)
     options = {"max_steps": int(max_steps), "verbose": bool(verbose), "history": bool(history), "hessian": hessian}
     loss = jtu.tree_map(as_loss, loss, is_leaf=callable)
-    shift = None
-    if equality is not None:
+    shift = constraints = b = None
+    if equality is not None and limits is not None:
+        matrix, b = checked_equality(equality, structure)
+        constraints = LinearConstraints(matrix)
+        b = constraints.scaled(b, structure.dtype)
+    elif equality is not None:
         fn, y0, args, retract, shift = constrain(fn, y0, args, equality)
-    request = Request(fn, solver, args, sigma, loss, retract, sparsity, options)
-    problem, operands = find_problem(request, y0, limits)
+    request = Request(fn, solver, args, sigma, loss, retract, constraints, sparsity, options)
+    problem, operands = find_problem(request, y0, limits, b)
     value, info = problem.solve(y0, operands)
     if verbose:
         jax.effects_barrier()
@@ -145,12 +151,16 @@ def _check_call(fn: Any, solver: Any, max_steps: Any, hessian: Any) -> None:
         raise ValueError(f"least_squares got hessian={hessian!r}; write 'full' or 'gauss_newton'.")
 
 
-def _check_combination(bounds: Any, retract: Any, equality: Any) -> None:
-    if equality is not None and (bounds is not None or retract is not None):
-        other = "bounds" if bounds is not None else "retract"
+def _check_combination(solver: AbstractLeastSquaresSolver, bounds: Any, retract: Any, equality: Any) -> None:
+    if equality is not None and retract is not None:
         raise ValueError(
-            f"least_squares got both equality and {other}; steps that keep A y = b cannot keep the other. Eliminate "
-            "the constraints in fn, by fewer parameters."
+            "least_squares got both equality and retract; steps that keep A y = b cannot keep to the manifold. "
+            "Eliminate the constraints in fn, by fewer parameters."
+        )
+    if equality is not None and bounds is not None and not isinstance(solver, LevenbergMarquardt):
+        raise ValueError(
+            f"least_squares got equality and bounds with {type(solver).__name__}, which keeps one of them at a time; "
+            "write LevenbergMarquardt()."
         )
     if bounds is not None and retract is not None:
         raise ValueError(

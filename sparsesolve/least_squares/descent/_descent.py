@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
+from sparsesolve.least_squares.objective._linear_constraints import Polytope
 from sparsesolve.least_squares.objective._objective import Linearisation
 
 _LEAST_SCALE = 1e-16  # of the squared norm of the largest column
@@ -26,6 +27,7 @@ class Model(NamedTuple):
         fresh: whether the iterate is new.
         curvature: `v -> d^2/dt^2 residual(y + t v)` at `t = 0`; `None` where it is not to be used.
         position: the unknowns as a flat vector; `None` on a manifold.
+        region: what a step may be, where linear equality constraints are kept beside bounds.
     """
 
     lin: Linearisation
@@ -35,6 +37,7 @@ class Model(NamedTuple):
     fresh: Bool[Array, ""]
     curvature: Callable[[Array], Array] | None
     position: Inexact[Array, " n"] | None
+    region: Polytope | None = None
 
 
 class Proposal(NamedTuple):
@@ -48,6 +51,7 @@ class Proposal(NamedTuple):
         factorizations: that it took.
         iterations: of linear solves.
         held: whether bounds hold unknowns that the step was to carry over them; such a step never is the last.
+        gradient: what is left of the gradient in directions that constraints allow; `None`: that of the model.
     """
 
     step: Inexact[Array, " n"]
@@ -57,6 +61,7 @@ class Proposal(NamedTuple):
     factorizations: Int[Array, ""]
     iterations: Int[Array, ""]
     held: Bool[Array, ""] | bool = False
+    gradient: Inexact[Array, " n"] | None = None
 
 
 class Verdict(NamedTuple):

@@ -124,7 +124,8 @@ def judge(
     whole = accepted & undamped & (proposal.shortening <= _FULL) & (jnp.all(taken == proposal.step) if cut else True)
     now = Progress(jnp.where(whole, size, jnp.inf), jnp.where(whole, promised, jnp.inf))
     foretold = whole & _nothing_left(rtol, now, before, floor)
-    cosine = _cosine(lin, squares)
+    gradient = lin.gradient if proposal.gradient is None else proposal.gradient
+    cosine = _cosine(lin.residual, gradient, squares)
     ended = small | foretold | (noise & (ratio <= _ACCEPTED)) | (proposal.good & (cosine == 0))
     moved = jnp.any(jnp.abs(taken) > jnp.finfo(scale.dtype).eps * scale / 4)
     ended |= proposal.good & ~moved & (cosine <= _STATIONARY * resolution(objective.residuals) ** 0.5)
@@ -153,11 +154,11 @@ def _small(
     return (size * stretch <= rtol) | absolute | (jnp.abs(promised) * stretch <= ftol * cost)
 
 
-def _cosine(lin: Linearisation, squares: Array) -> Float[Array, ""]:
+def _cosine(residual: Array, gradient: Array, squares: Array) -> Float[Array, ""]:
     """The largest cosine of an angle between the residual and a free column of the Jacobian."""
     tiny = jnp.finfo(squares.dtype).tiny
-    largest = jnp.max(jnp.abs(lin.gradient) / jnp.sqrt(squares), initial=0.0)
-    return largest / jnp.sqrt(jnp.maximum(jnp.sum(lin.residual**2), tiny))
+    largest = jnp.max(jnp.abs(gradient) / jnp.sqrt(squares), initial=0.0)
+    return largest / jnp.sqrt(jnp.maximum(jnp.sum(residual**2), tiny))
 
 
 def _promised(lin: Linearisation, jacobian: Any, step: Array) -> Float[Array, ""]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import optimistix as optx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from sparsesolve.least_squares.iteration._lanes import loop_in_lanes
 from sparsesolve.least_squares.iteration._results import RESULTS
@@ -35,9 +35,15 @@ def iterate(
     max_steps: int,
     verbose: bool,
     history: bool,
+    feasible: Bool[Array, ""] | None = None,
 ) -> tuple[PyTree[Array], Any, RESULTS, History | None]:
-    """Runs `solver` from `y0`; returns the last iterate, the state, the result, and the history if asked for."""
+    """Runs `solver` from `y0`; returns the last iterate, the state, the result, and the history if asked for.
+
+    Where constraints were found not to be `feasible` there are no steps.
+    """
     state = solver.init(None, y0, operands, options, None, None, frozenset())  # pyright: ignore
+    if feasible is not None:
+        state = dataclasses.replace(state, result=RESULTS.where(feasible, state.result, RESULTS.infeasible))
     record = History(jnp.full((max_steps + 1,), jnp.nan, state.cost.dtype)) if history else None
     if verbose:
         jax.debug.print(_HEADER)

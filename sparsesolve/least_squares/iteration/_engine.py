@@ -196,7 +196,7 @@ class AbstractLeastSquaresSolver(optx.AbstractLeastSquaresSolver):
         bent = self.uses_curvature(plan.linear) and objective.losses is None  # losses bend residuals differently
         curvature = _curvature(objective, y, operands) if bent else None
         position = objective.unknowns.ravel(y).astype(lin.residual.dtype) if objective.retract is None else None
-        model = Model(lin, jacobian, prepared, squares, state.stale, curvature, position)
+        model = Model(lin, jacobian, prepared, squares, state.stale, curvature, position, objective.region(y, operands))
         proposal, damping = plan.descent.propose(plan.linear, model, state.damping)
         proposal = within_bounds(objective, plan.linear, plan.descent, model, damping, proposal, y, operands)
 

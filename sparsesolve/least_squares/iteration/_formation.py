@@ -13,6 +13,8 @@ from sparsesolve._tree import Structure
 from sparsesolve.direct import physical_memory
 from sparsesolve.least_squares.linear_step._choose_linear import PRODUCTS, choose_damped_solver, choose_product_solver
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
+from sparsesolve.least_squares.linear_step._saddle_solver import SaddleSolver
+from sparsesolve.least_squares.objective._linear_constraints import LinearConstraints
 from sparsesolve.least_squares.objective._objective import Objective
 from sparsesolve.least_squares.objective._products import ProductObjective
 from sparsesolve.least_squares.objective._robust import BlockLosses
@@ -33,6 +35,7 @@ class Form(NamedTuple):
     tangents: Structure
     losses: BlockLosses | None
     retract: Any
+    constraints: LinearConstraints | None = None
 
 
 def formed(
@@ -46,6 +49,8 @@ def formed(
         sparsity: a given pattern.
         method: a name of a method, or `"auto"`.
     """
+    if form.constraints is not None:
+        return _constrained(form, form.constraints, point, sparsity, method)
     if method in PRODUCTS:
         return _without_entries(form, method)
     if method != "auto":
@@ -72,6 +77,25 @@ def _with_entries(
         form.pure, jacobian, form.unknowns, form.tangents, form.losses, form.retract, sparsity is not None
     )
     return objective, choose_damped_solver(objective.pattern, method)
+
+
+def _constrained(
+    form: Form,
+    constraints: LinearConstraints,
+    point: tuple[Any, Any, Any],
+    sparsity: SparsityPattern | None,
+    method: str,
+) -> tuple[Objective, AbstractDampedSolver]:
+    if method in PRODUCTS:
+        raise ValueError(
+            f"least_squares got equality and bounds with linear_solver={method!r}, which stores no Jacobian; both "
+            "together need one, write another method."
+        )
+    jacobian = prepared_jacobian(form.pure, *point, sparsity)
+    objective = Objective(
+        form.pure, jacobian, form.unknowns, form.tangents, form.losses, None, sparsity is not None, constraints
+    )
+    return objective, SaddleSolver(objective.pattern, constraints, method)
 
 
 def _without_entries(form: Form, method: str) -> tuple[Objective, AbstractDampedSolver]:

@@ -26,6 +26,7 @@ from jaxtyping import Array, Inexact, PyTree
 from sparsesolve.krylov import cg
 from sparsesolve.least_squares.descent._descent import kept_off_zero
 from sparsesolve.least_squares.descent._nielsen import least_damping
+from sparsesolve.least_squares.iteration._implicit_constrained import constrained_tangent
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._objective import Objective, Operands, gradient_at
 
@@ -65,15 +66,18 @@ def _tangent(
     operands: Operands,
     tangents: Operands,
 ) -> Inexact[Array, " n"]:
+    if objective.constraints is not None:
+        full = None if hessian == "gauss_newton" else _hessian(objective, y, operands)
+        return constrained_tangent(objective, linear, full, y, operands, tangents)  # pyright: ignore
     fixed = jax.lax.stop_gradient((y, operands))
     lin = objective.linearise(*fixed, None)
     free = lin.free
     jacobian = objective.operator(lin, *fixed)
 
+    full = _hessian(objective, y, operands)
+
     def product(v: Array) -> Array:
-        if hessian == "full":
-            return jax.jvp(lambda d: _displaced_gradient(objective, y, d, operands), (jnp.zeros_like(v),), (v,))[1]
-        return (jacobian @ v) @ jacobian
+        return full(v) if hessian == "full" else (jacobian @ v) @ jacobian
 
     def masked(v: Array) -> Array:
         return jnp.where(free, product(jnp.where(free, v, 0.0)), v)
@@ -107,6 +111,15 @@ def _tangent(
         return jnp.where(good | jnp.all(b == 0), x, jnp.nan)
 
     return bound + jax.lax.custom_linear_solve(masked, rhs, solve, symmetric=True)
+
+
+def _hessian(objective: Objective, y: PyTree[Array], operands: Operands) -> Callable[[Array], Array]:
+    """Products with the Hessian of the cost."""
+
+    def product(v: Array) -> Array:
+        return jax.jvp(lambda d: _displaced_gradient(objective, y, d, operands), (jnp.zeros_like(v),), (v,))[1]
+
+    return product
 
 
 def _displaced_gradient(objective: Objective, y: PyTree[Array], d: Array, operands: Operands) -> Array:

@@ -18,12 +18,14 @@ from jaxtyping import Array, PyTree
 
 from sparsesolve._cache import BoundedCache
 from sparsesolve._tree import Structure, fix_indices, partition
+from sparsesolve.least_squares.descent._polytope import nearest_inside
 from sparsesolve.least_squares.iteration._checks import check_residual
 from sparsesolve.least_squares.iteration._driver import iterate
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver, tangent_structure
 from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._implicit import implicit_minimiser
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
+from sparsesolve.least_squares.objective._linear_constraints import LinearConstraints
 from sparsesolve.least_squares.objective._objective import Objective, Operands
 from sparsesolve.least_squares.objective._robust import make_losses
 from sparsesolve.least_squares.objective._whiten import make_weights, whiten
@@ -45,6 +47,7 @@ class Request:
     sigma: Any
     loss: Any
     retract: Any
+    constraints: LinearConstraints | None
     sparsity: Any
     options: dict[str, Any]
 
@@ -72,7 +75,10 @@ def _finder(
 ) -> Callable[[Any, Operands], tuple[Any, dict[str, Any]]]:
     def find(y0: Any, operands: Operands) -> tuple[Any, dict[str, Any]]:
         parts = {"objective": objective, "linear": linear}
-        y, state, result, history = iterate(solver, y0, operands, parts, **options)
+        feasible = None
+        if objective.constraints is not None:
+            y0, feasible = _inside(objective, linear, y0, operands)
+        y, state, result, history = iterate(solver, y0, operands, parts, **options, feasible=feasible)
         info = {
             "result": result,
             "counts": state.statistics,
@@ -85,7 +91,17 @@ def _finder(
     return find
 
 
-def find_problem(request: Request, y0: PyTree[Array], bounds: Any) -> tuple[LeastSquaresProblem, Operands]:
+def _inside(objective: Objective, linear: Any, y0: Any, operands: Operands) -> tuple[Any, Any]:
+    """The point nearest to `y0` that fulfils all constraints, and whether there is one."""
+    region = objective.region(y0, operands)
+    assert region is not None
+    step, feasible = nearest_inside(linear, region)
+    return objective.move(y0, step, operands)[0], feasible
+
+
+def find_problem(
+    request: Request, y0: PyTree[Array], bounds: Any, equality: Any = None
+) -> tuple[LeastSquaresProblem, Operands]:
     """The prepared problem of a call, made or remembered, and the operands to call it with."""
     args = fix_indices(request.args)
     parts = (args, request.sigma, request.loss)
@@ -97,12 +113,12 @@ def find_problem(request: Request, y0: PyTree[Array], bounds: Any) -> tuple[Leas
     known = None if key is None else call_cache.lookup(key)
     if known is not None:
         problem, sort = known
-        return problem, sort(parts, bounds)
+        return problem, sort(parts, bounds)._replace(equality=equality)
     problem, operands, sort = _prepare(request, args, y0, bounds, setting)
     if key is not None and not operands.captured and not any(loss[1] for loss in operands.losses):
         call_cache.store(key, (problem, sort))
         forget_with(request.fn, call_cache.discard, key)
-    return problem, operands
+    return problem, operands._replace(equality=equality)
 
 
 def _fast_key(request: Request, setting: Hashable) -> Hashable | None:
@@ -115,7 +131,7 @@ def _fast_key(request: Request, setting: Hashable) -> Hashable | None:
             return None
         keys.append(part)
     special = request.sigma is not None and not isinstance(request.sigma, jax.Array)
-    return None if special else call_key(request.fn, (setting, request.sparsity, tuple(keys)))
+    return None if special else call_key(request.fn, (setting, request.sparsity, request.constraints, tuple(keys)))
 
 
 def _hashed(value: Any) -> Hashable | None:
@@ -158,12 +174,12 @@ def _prepare(request: Request, args: Any, y0: PyTree[Array], bounds: Any, settin
     sparsity = request.sparsity
     if sparsity is not None:
         sparsity = as_pattern(sparsity, (Structure.of(pure.out).size, tangents.size))
-    key = (pure, None if losses is None else losses.key, retract, sparsity, setting)
+    key = (pure, None if losses is None else losses.key, retract, request.constraints, sparsity, setting)
 
     def build() -> LeastSquaresProblem:
         check_residual(Structure.of(pure.out), tangents.size)
         start = y0 if retract is None else tangent
-        form = Form(pure, unknowns, tangents, losses, retract)
+        form = Form(pure, unknowns, tangents, losses, retract, request.constraints)
         objective, linear = formed(form, (start, data, captured), sparsity, request.solver.linear_solver)
         return LeastSquaresProblem(objective, linear, request)
 

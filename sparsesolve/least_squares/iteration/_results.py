@@ -17,6 +17,10 @@ class RESULTS(optx.RESULTS):  # pyright: ignore
         "The Jacobian has NaN or infinite entries where the residual itself is finite (the derivative of sqrt, log or "
         "a norm at zero, usually). Rewrite the residual so that its derivative is finite there, or start elsewhere."
     )
+    infeasible = (
+        "No point fulfils both the equality constraints and the bounds; give constraints A y = b that some y between "
+        "the bounds fulfils."
+    )
     stagnated = (
         "No step, however short, decreases the sum of squares, but the gradient is not zero. Likely causes: (a) the "
         "residual is not smooth at the last iterate, or its derivative is wrong (a custom_jvp); (b) its rounding "

@@ -9,7 +9,8 @@ local (`_null_space.py`); `A A^T` is factorized like any other sparse matrix. `b
 are differentiable with respect to it: a shift of zero that depends on `b` enters the residual.
 
 Reference: A. Bjorck, Numerical Methods for Least Squares Problems, SIAM 1996, section 5.1 (direct elimination).
-J. Nocedal, S. J. Wright, Numerical Optimization, 2006, section 15.3, doi:10.1007/978-0-387-40065-5.
+J. Nocedal, S. J. Wright, Numerical Optimization, 2006, section 15.3, doi:10.1007/978-0-387-40065-5. (Together with
+bounds: `_linear_constraints.py`.)
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def constrain(fn: Callable[[Any, Any], Any], y0: PyTree[Array], args: Any, equal
         ValueError: shapes that do not fit, constraints that depend on each other, or too many entries of `Z`.
     """
     structure = Structure.of(y0)
-    matrix, b = _checked(equality, structure)
+    matrix, b = checked_equality(equality, structure)
     retract = NullSpaceRetraction(structure, _eliminated(matrix))
     scale = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1))).ravel()
     rows = scipy.sparse.csr_matrix(scipy.sparse.diags(1 / np.where(scale > 0, scale, 1.0)) @ matrix)
@@ -130,7 +131,13 @@ def constant(matrix: CSR, dtype: Any) -> SparseMatrix:
     return SparseMatrix(jnp.asarray(matrix.data, dtype), SparsityPattern(matrix.indptr, matrix.indices, matrix.shape))
 
 
-def _checked(equality: Any, structure: Structure) -> tuple[CSR, Any]:
+def checked_equality(equality: Any, structure: Structure) -> tuple[CSR, Any]:
+    """`(A, b)` with `A` as a sparse matrix of the host.
+
+    Raises:
+        TypeError: `A` is traced.
+        ValueError: no pair, or shapes that do not fit.
+    """
     if not isinstance(equality, tuple | list) or len(equality) != 2:
         raise ValueError("least_squares got equality that is no pair; write equality=(A, b) for A y = b.")
     matrix, b = equality

@@ -71,6 +71,13 @@ def null_space(matrix: CSR) -> tuple[NullSpace | None, int]:
     return NullSpace(basic, free, weights), rank
 
 
+def independent_rows(matrix: CSR) -> np.ndarray:
+    """Rows of which none follows from the others."""
+    tableau = _Tableau(matrix)
+    tableau.eliminate()
+    return np.flatnonzero(np.array(tableau.pivots, dtype=int) >= 0)
+
+
 class _Tableau:
     """Rows of `A_B^-1 A` as dictionaries, and which rows have an entry in a column."""
 

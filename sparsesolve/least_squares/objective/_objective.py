@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from sparsesolve._tree import Structure
+from sparsesolve.least_squares.objective._linear_constraints import LinearConstraints, Polytope
 from sparsesolve.least_squares.objective._robust import BlockLosses
 from sparsesolve.linear._pure import PureFunction
 from sparsesolve.matrix import SparseMatrix
@@ -36,12 +37,14 @@ class Operands(NamedTuple):
         captured: values of outer transformations that the residual closes over.
         losses: traced parameters of the losses.
         bounds: lower and upper bounds as flat vectors, `None` without.
+        equality: right-hand side of the constraints that are kept beside bounds, `None` without.
     """
 
     data: tuple[Any, ...]
     captured: tuple[Any, ...]
     losses: tuple[Any, ...]
     bounds: tuple[Float[Array, " n"], Float[Array, " n"]] | None
+    equality: Float[Array, " p"] | None = None
 
 
 class Linearisation(NamedTuple):
@@ -74,6 +77,7 @@ class Objective:
         losses: of the residual's leaves, or `None`.
         retract: `retract(y, d)`, or `None`.
         declared: the pattern was given and not detected.
+        constraints: linear equality constraints that are kept beside bounds. Steps know of both: no unknown is fixed.
     """
 
     pure: PureFunction
@@ -83,6 +87,7 @@ class Objective:
     losses: BlockLosses | None
     retract: Any
     declared: bool
+    constraints: LinearConstraints | None = None
 
     @property
     def residuals(self) -> Structure:
@@ -154,7 +159,7 @@ class Objective:
         pattern = self.pattern
         gradient = r @ SparseMatrix(data, pattern)
         free = self._free(y, gradient, operands)
-        if operands.bounds is not None:
+        if operands.bounds is not None and self.constraints is None:
             data = self._kept(data, free)
             gradient = jnp.where(free, gradient, 0.0)
         return Linearisation(cost, r, data, gradient, free)
@@ -193,6 +198,13 @@ class Objective:
         end = jnp.clip(end, *operands.bounds)
         return self.unknowns.unravel(end), (end - start).astype(d.dtype)
 
+    def region(self, y: PyTree[Array], operands: Operands) -> Polytope | None:
+        """What a step may be, where linear equality constraints are kept beside bounds."""
+        if self.constraints is None:
+            return None
+        assert operands.bounds is not None and operands.equality is not None
+        return self.constraints.around(self.unknowns.ravel(y), operands.equality, *operands.bounds)
+
     def scale_of(self, y: PyTree[Array]) -> Float[Array, " n"]:
         """Magnitudes that steps are compared with: of the unknowns; on a manifold of the largest one, at least 1."""
         if self.retract is None:
@@ -204,7 +216,7 @@ class Objective:
         return jnp.where(free[self.pattern.indices], data, 0.0)
 
     def _free(self, y: PyTree[Array], gradient: Array, operands: Operands) -> Bool[Array, " n"]:
-        if operands.bounds is None:
+        if operands.bounds is None or self.constraints is not None:
             return jnp.ones(gradient.shape, bool)
         at, (lower, upper) = self.unknowns.ravel(y), operands.bounds
         return ~(((at <= lower) & (gradient > 0)) | ((at >= upper) & (gradient < 0)) | (lower >= upper))

@@ -12,9 +12,11 @@ from jaxtyping import Array, PyTree
 from sparsesolve.least_squares.descent._descent import AbstractDescent
 from sparsesolve.least_squares.descent._more import MoreRegion
 from sparsesolve.least_squares.descent._nielsen import NielsenDamping
+from sparsesolve.least_squares.descent._polytope import PolytopeDamping
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares.linear_step._dense_solver import DenseSolver
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
+from sparsesolve.least_squares.linear_step._saddle_solver import SaddleSolver
 from sparsesolve.least_squares.objective._objective import Objective
 
 
@@ -64,6 +66,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     norm: Callable[[PyTree], Array] = eqx.field(default=optx.max_norm, static=True)
 
     def descent(self, objective: Objective, linear: AbstractDampedSolver) -> AbstractDescent:
+        if isinstance(linear, SaddleSolver):
+            return PolytopeDamping(NielsenDamping(self.initial_damping, self.probe), linear.constraints.matrix.shape[0])
         dense = isinstance(linear, DenseSolver)
         if self.damping == "more" and not dense:
             raise ValueError(
@@ -75,4 +79,6 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         return NielsenDamping(self.initial_damping, self.probe)
 
     def uses_curvature(self, linear: AbstractDampedSolver) -> bool:
+        if isinstance(linear, SaddleSolver):
+            return False
         return isinstance(linear, DenseSolver) if self.geodesic is None else self.geodesic

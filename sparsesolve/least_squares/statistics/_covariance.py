@@ -84,7 +84,7 @@ def covariance(
         >>> round(float(ss.covariance(sol)[0, 0]), 4)  # variance of the mean, 5/3 / 4
         0.4167
     """
-    fit = fit_of(sol, "covariance")
+    fit = fit_of(sol, "covariance").reduced(hold_bounds)
     _check_freedom(fit, absolute_sigma)
     chosen, shape = _selection(fit, of, blocks)
     values, lost = _compute(fit, _Static(chosen), _How(blocks, absolute_sigma, pseudo_inverse, hold_bounds))
@@ -139,7 +139,7 @@ def standard_errors(
 
 def covariance_or_infinite(sol: optx.Solution, absolute_sigma: bool) -> tuple[Float[Array, "n n"], Undetermined]:
     """The covariance of all parameters, infinite where it cannot be estimated, and what is not determined."""
-    fit = fit_of(sol, "covariance")
+    fit = fit_of(sol, "covariance").reduced()
     chosen, shape = _selection(fit, None, False)
     values, lost = _compute(fit, _Static(chosen), _How(False, absolute_sigma, False, False))
     good = ~jnp.any(lost.which) & jnp.all(jnp.isfinite(values))
@@ -169,7 +169,7 @@ def undetermined(fit: Fit, lost: Undetermined) -> str:
     names = ", ".join("y" + _name(fit, int(i)) for i in places[:_NAMED])
     more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
     count = f"{directions} direction{'s' * (directions != 1)}"
-    least = "at least " if directions == lost.singular.shape[0] < fit.tangents.size else ""
+    least = "at least " if directions == lost.singular.shape[0] < fit.num_coordinates else ""
     return f"the Jacobian vanishes along {least}{count}, in which {names}{more} take part"
 
 
@@ -185,7 +185,7 @@ def _refuse_more(lost: Undetermined, fit: Fit) -> None:
 
 def _reduced_chi_squared(fit: Fit, cost: Array, held: Array) -> Array:
     """`chi^2 / (m - n)`, infinite without degrees of freedom."""
-    freedom = fit.num_residuals - fit.tangents.size + jnp.sum(held)
+    freedom = fit.num_residuals - fit.num_coordinates + jnp.sum(held)
     return jnp.where(freedom > 0, 2 * cost / jnp.maximum(freedom, 1), jnp.inf)
 
 
@@ -217,6 +217,8 @@ def _compute(fit: Fit, chosen: _Static, how: _How) -> tuple[Array, Undetermined]
     lin = fit.linearise(hold_bounds=how.hold)
     matrix = SparseMatrix(lin.data, fit.objective.pattern)
     columns, held = chosen.array, ~lin.free
+    if fit.reduction is not None:
+        matrix, held = fit.reduction.applied(matrix), jnp.zeros((fit.num_coordinates,), bool)
     if is_dense(matrix.pattern):
         whole, lost = dense_inverse(matrix, held, how.pseudo)
         if fit.basis is not None:
@@ -271,7 +273,7 @@ def _selection(fit: Fit, of: Any, blocks: bool) -> tuple[np.ndarray, tuple[int, 
 
 
 def _check_freedom(fit: Fit, absolute: bool) -> None:
-    m, n = fit.num_residuals, fit.tangents.size
+    m, n = fit.num_residuals, fit.num_coordinates
     if m <= n and not absolute:
         raise ValueError(
             f"covariance got a fit of {m} residuals to {n} parameters: none are left over to estimate their variance "

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 import scipy.sparse
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve._tree import Structure
 from sparsesolve.least_squares.iteration._problem import LeastSquaresProblem
 from sparsesolve.least_squares.objective._equality import NullSpaceRetraction
 from sparsesolve.least_squares.objective._objective import Linearisation, Objective, Operands
+from sparsesolve.least_squares.statistics._reduced import Reduction
 from sparsesolve.matrix import SparseMatrix
 
 
@@ -23,11 +26,13 @@ class Fit(eqx.Module):
         value: the fitted parameters.
         operands: everything traced besides them.
         problem: static parts.
+        reduction: basis of the steps that linear equality constraints leave, where they were kept beside bounds.
     """
 
     value: PyTree[Array]
     operands: Operands
     problem: LeastSquaresProblem = eqx.field(static=True)
+    reduction: Reduction | None = eqx.field(default=None, static=True)
 
     @property
     def tangents(self) -> Structure:
@@ -37,6 +42,8 @@ class Fit(eqx.Module):
     @property
     def basis(self) -> scipy.sparse.csr_matrix | None:
         """`Z` of steps `Z u` that keep linear equality constraints."""
+        if self.reduction is not None:
+            return self.reduction.basis
         retract = self.problem.objective.retract
         return retract.basis if isinstance(retract, NullSpaceRetraction) else None
 
@@ -44,6 +51,11 @@ class Fit(eqx.Module):
     def parameters(self) -> Structure:
         """Structure of what has a covariance: steps, or with equality constraints the parameters themselves."""
         return self.tangents if self.basis is None else self.problem.objective.unknowns
+
+    @property
+    def num_coordinates(self) -> int:
+        """Number of parameters that can be chosen."""
+        return self.tangents.size if self.reduction is None else self.reduction.basis.shape[1]
 
     @property
     def objective(self) -> Objective:
@@ -68,6 +80,28 @@ class Fit(eqx.Module):
     def jacobian(self) -> SparseMatrix:
         """The Jacobian at the solution, corrected for losses."""
         return SparseMatrix(self.linearise().data, self.objective.pattern)
+
+    def reduced(self, hold_bounds: bool = False) -> Fit:
+        """The same in the coordinates that equality constraints leave, where these were kept beside bounds.
+
+        Raises:
+            TypeError: bounds are to be held, and it is not known at which of them parameters are.
+        """
+        constraints = self.problem.objective.constraints
+        if constraints is None:
+            return self
+        held = np.zeros(self.tangents.size, bool)
+        if hold_bounds:
+            assert self.operands.bounds is not None
+            at = self.tangents.ravel(self.value)
+            if any(isinstance(x, Tracer) for x in (at, *self.operands.bounds)):
+                raise TypeError(
+                    "covariance got hold_bounds=True and traced parameters of a fit with equality constraints; which "
+                    "of them are at bounds must be known. Return the solution from the jitted function first."
+                )
+            low, high = (np.asarray(side) for side in self.operands.bounds)
+            held = (np.asarray(at) <= low) | (np.asarray(at) >= high)
+        return dataclasses.replace(self, reduction=Reduction(constraints.matrix, held))
 
     def positions(self) -> PyTree[np.ndarray]:
         """Where each parameter is in flat vectors: integers in the structure of `parameters`."""

@@ -46,7 +46,7 @@ def fit_report(sol: optx.Solution, absolute_sigma: bool) -> str:
     Raises:
         TypeError: values are traced.
     """
-    fit = fit_of(sol, "report")
+    fit = fit_of(sol, "report").reduced()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((sol.value, sol.stats))):
         raise TypeError(
             "report needs values, but got tracers; return the solution from the jitted function and report there."
@@ -54,7 +54,7 @@ def fit_report(sol: optx.Solution, absolute_sigma: bool) -> str:
     n, m = fit.parameters.size, fit.num_residuals
     shown = min(n, _SHOWN)
     errors, correlations, trouble = _uncertainties(sol, shown, absolute_sigma)
-    lines = [_headline(sol, m, n), *_chi_squared(sol, m, fit.tangents.size), *_table(sol, shown, errors)]
+    lines = [_headline(sol, m, n), *_chi_squared(sol, m, fit.num_coordinates), *_table(sol, shown, errors)]
     if n > shown:
         lines.append(f"  and {n - shown} more parameters: covariance(sol, of=lambda y: ...) has theirs")
     return "\n".join([*lines, *(_correlated(fit, correlations) if not trouble else [f"  {trouble}"])])
