@@ -8,7 +8,7 @@ import optimistix as optx
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.ode import RadauIIA9, StiffController
+from sparsesolve.ode import RadauIIA5, RadauIIA9, StiffController, solve_ode
 from sparsesolve.ode.runge_kutta._radau9 import RADAU9
 
 TIGHT = dfx.VeryChord(rtol=1e-14, atol=1e-15, norm=optx.rms_norm)
@@ -109,3 +109,20 @@ def test_lowers_for_cuda():
 def test_an_index_above_three_is_refused():
     with pytest.raises(ValueError, match="RadauIIA9 got index"):
         RadauIIA9(index=jnp.array([1, 4]))
+
+
+@pytest.mark.parametrize("method", [RadauIIA5, RadauIIA9])
+def test_stiff_components_follow_a_forcing(method):
+    """Prothero and Robinson's problem after its transient: errors at all steps."""
+    rate = 1e4
+
+    def f(t, y, args):
+        return -rate * (y - jnp.cos(t))
+
+    saveat = dfx.SaveAt(steps=True)
+    sol = solve_ode(f, 0.0, 10.0, jnp.zeros(1), solver=method(), rtol=1e-9, atol=1e-9, saveat=saveat, max_steps=300)
+    made = int(sol.stats["num_accepted_steps"])
+    t, y = np.asarray(sol.ts[:made]), np.asarray(sol.ys[:made, 0])
+    exact = rate * (rate * np.cos(t) + np.sin(t) - rate * np.exp(-rate * t)) / (rate**2 + 1)
+    assert np.abs(y - exact).max() < 3e-6
+    assert int(sol.stats["num_rejected_steps"]) < 12

@@ -164,12 +164,13 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         size, strictness = self._measures(structure, fixed)
         history = ~jnp.asarray(made_jump) & jnp.isfinite(last.step)
         z, converged, iterations, work = self.trial(fixed_system, fixed, last, history)
-        error = strictness * error_norm(fixed_system, work, fixed, z, size)
+        twice = ~history | work.refused
+        error = strictness * error_norm(fixed_system, work, fixed, z, size, twice)
         work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=2, num_solves=2))
 
         accepted = converged & (error < 1)
         factor = step_factor(table, error, last, fixed.step, iterations, history, accepted)
-        work = dataclasses.replace(work, current=converged & (iterations <= _FEW_ITERATIONS))
+        work = dataclasses.replace(work, current=converged & (iterations <= _FEW_ITERATIONS), refused=~accepted)
 
         z = attach_stage_derivative(system, work, stages, jnp.where(converged, z, 0.0))
         x1 = x0 + z[-1]

@@ -37,6 +37,7 @@ class StageWork(eqx.Module):
         invariants: constant parts of the Jacobian.
         jacobian: its values.
         current: whether it may serve another step.
+        refused: whether the last step was rejected.
         real_factors: of `mu / step M - J`.
         complex_factors: of `nu / step M - J`, for each pair.
         step: with which they were made; NaN before.
@@ -47,6 +48,7 @@ class StageWork(eqx.Module):
     invariants: list[Array]
     jacobian: Float[Array, " nnz"]
     current: Bool[Array, ""]
+    refused: Bool[Array, ""]
     real_factors: PyTree[Array]
     complex_factors: tuple[PyTree[Array], ...]
     step: Float[Array, ""]
@@ -87,6 +89,7 @@ def new_stage_work(table: RadauTable, system: StiffSystem, t: Array, x: Array, c
         system.invariants(t, x),
         empty,
         jnp.asarray(False),
+        jnp.asarray(False),
         system.no_factors(),
         tuple(system.no_factors(complex_dtype) for _ in table.pairs),
         jnp.asarray(jnp.nan, system.dtype),
@@ -107,6 +110,7 @@ def factorized(system: StiffSystem, work: StageWork, stages: Stages, renew: Arra
         work.invariants,
         jacobian,
         work.current | renew,
+        work.refused,
         real_factors,
         tuple(system.factor(system.matrix(jacobian, nu / step, -1.0, t, x)) for nu in table.pairs),
         step,
