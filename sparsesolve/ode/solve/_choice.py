@@ -6,11 +6,13 @@
 | up to 100 components, no mass matrix or a constant one | `Rodas5P`: a fixed amount of work a step |
 | larger, where a factorization costs no more than a few solves (groups, fields on a line) | `Rodas5P` |
 | larger otherwise, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
+
 A plain call knows all its numbers (outside of `jit`, `vmap` and `grad`) and saves nothing between the ends of steps.
-Measured on fifteen problems (HIRES, ROBER, OREGO, ..., dense, banded and non-stiff ones), times of `Rodas5P` over those
-of `RadauIIA9` at the same `rtol`, for up to 20 components: 0.9 to 1.5 at 1e-6, 0.9 to 2.9 at 1e-7, 1.6 to 6.5 at 1e-9;
-for 30 to 100 components 0.5 to 1.2 at 1e-7. In batches a few lanes that iterate hold up all others (0.7 to 0.8 at 1e-7),
-a gradient solves for five stages at once (0.4 to 0.9), and between its few steps `RadauIIA9` loses two digits.
+There `RadauIIA9` takes less time than `Rodas5P` at the same `rtol` on all six small problems of `python -m benchmarks
+ode`, by factors of 1.1 to 1.6 at 1e-6, 1.2 to 1.8 at 1e-7 and 1.5 to 3 at 1e-8. Not so with 30 to 100 components (0.5
+to 1.2 at 1e-7, dense and banded); in batches, where lanes that iterate hold up all others (200 HIRES or ROBER at 1e-7:
+0.8 and 0.7); in gradients, which solve for five stages at once (0.9 and 0.4); and between its few steps it loses two
+digits. Below 1e-9 rounding errors stop its iteration on ROBER.
 """
 
 from __future__ import annotations
