@@ -90,7 +90,8 @@ def partition(tree: Any) -> tuple[list[jax.Array], StaticLeaves]:
     """Splits user arguments into arrays to trace and a static remainder (see `is_traced_leaf`)."""
     leaves, treedef = jtu.tree_flatten(tree)
     traced = tuple(is_traced_leaf(leaf) for leaf in leaves)
-    data = [jnp.asarray(leaf) for leaf, flag in zip(leaves, traced, strict=True) if flag]
+    found = (leaf for leaf, flag in zip(leaves, traced, strict=True) if flag)
+    data = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in found]
     static = tuple(None if flag else leaf for leaf, flag in zip(leaves, traced, strict=True))
     return data, StaticLeaves(treedef, static, traced)
 

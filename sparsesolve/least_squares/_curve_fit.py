@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from sparsesolve._cache import BoundedCache
+from sparsesolve.least_squares._curve_fit_call import fitted_at_once
 from sparsesolve.least_squares._least_squares import least_squares
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares.iteration._results import RESULTS
@@ -103,7 +104,7 @@ def curve_fit(
         ([2.01, 0.48], [0.05, 0.02])
     """
     _check_options(options, nan_policy)
-    ydata = jnp.asarray(ydata, jnp.result_type(ydata, float))
+    ydata = _as_floats(ydata)
     if nan_policy == "omit":
         xdata, ydata, sigma = _without_nan(xdata, ydata, sigma)
     p0, starred, vector = _start(f, p0, bounds)
@@ -113,6 +114,10 @@ def curve_fit(
     args = {"x": xdata, "y": ydata}
     residual = _residual(f, starred)
     limits = None if _no_bounds(bounds) else tuple(_like(side, p0, vector) for side in bounds)
+    if not full_output:
+        found = fitted_at_once(f, residual, (p0, args, sigma, limits), solver, absolute_sigma, options)
+        if found is not None:
+            return found
     sol = least_squares(residual, solver, p0, args, sigma=sigma, bounds=limits, **options)
     C, lost = covariance_or_infinite(sol, absolute_sigma)
     if not isinstance(C, Tracer) and not np.isfinite(np.asarray(C)).all():
@@ -132,6 +137,13 @@ def _check_options(options: dict[str, Any], nan_policy: Any) -> None:
         raise TypeError(f"curve_fit got {name}; {hint}.")
     if nan_policy not in (None, "raise", "omit"):
         raise ValueError(f"curve_fit got nan_policy={nan_policy!r}; write 'raise', 'omit' or None.")
+
+
+def _as_floats(values: Any) -> Any:
+    """An array of floats, of NumPy where there is none yet."""
+    if not isinstance(values, jax.Array):
+        values = np.asarray(values)
+    return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(jnp.result_type(values, float))
 
 
 def _without_nan(xdata: Any, ydata: Array, sigma: Any) -> tuple[Any, Array, Any]:
@@ -188,7 +200,8 @@ def _start(f: Callable[..., Any], p0: Any, bounds: Any) -> tuple[Any, bool, bool
     if isinstance(p0, list | tuple):
         if all(jnp.ndim(leaf) == 0 and jtu.all_leaves([leaf]) for leaf in p0):
             if all(isinstance(leaf, int | float | np.generic) for leaf in p0):
-                return jnp.asarray(np.array(p0), jnp.result_type(float, *p0)), True, True
+                plain = not any(isinstance(leaf, np.generic) for leaf in p0)
+                return np.array(p0, float if plain else jnp.result_type(float, *p0)), True, True
             return jnp.stack([jnp.asarray(leaf, jnp.result_type(leaf, float)) for leaf in p0]), True, True
         return tuple(p0), True, False
     if isinstance(p0, np.ndarray | jax.Array):
@@ -247,7 +260,8 @@ def _checked_sigma(sigma: Any, ydata: Array) -> Any:
     """
     if sigma is None:
         return None
-    sigma, m = jnp.asarray(sigma, ydata.dtype), ydata.size
+    sigma, m = sigma if isinstance(sigma, Tracer) else np.asarray(sigma), ydata.size
+    sigma = sigma.astype(ydata.dtype)
     if sigma.shape not in ((), ydata.shape, (m,), (m, m)):
         raise ValueError(
             f"curve_fit got sigma of shape {sigma.shape} for {m} data of shape {ydata.shape}; give one standard "
@@ -256,9 +270,9 @@ def _checked_sigma(sigma: Any, ydata: Array) -> Any:
     if isinstance(sigma, Tracer):
         return sigma
     if sigma.shape == (m, m) and ydata.shape != (m, m):
-        if not bool(jnp.all(jnp.isfinite(jnp.linalg.cholesky(sigma)))):
+        if not bool(jnp.all(jnp.isfinite(jnp.linalg.cholesky(jnp.asarray(sigma))))):
             raise ValueError("curve_fit got a covariance matrix sigma that is not positive definite.")
-    elif not bool(jnp.all(sigma > 0)):
+    elif not np.all(sigma > 0):
         raise ValueError("curve_fit got standard deviations sigma that are not all positive.")
     return sigma
 

@@ -191,10 +191,10 @@ def _stats(problem: LeastSquaresProblem, info: dict[str, Any], max_steps: int) -
 
 def _raised(solution: FitSolution, info: dict[str, Any], problem: LeastSquaresProblem) -> FitSolution:
     """The solution, or an error: at once where values are known, while running where they are traced."""
-    result = solution.result
-    if not _is_concrete(result):
-        return raise_unless(result == RESULTS.successful, result, solution)
-    if not bool(result == RESULTS.successful):
+    good = info["good"]
+    if isinstance(good, Tracer):
+        return raise_unless(good, solution.result, solution)
+    if not np.asarray(good):
         raise RuntimeError(_sentence(solution, info, problem))
     return solution
 

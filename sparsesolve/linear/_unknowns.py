@@ -45,5 +45,11 @@ def checked_unknowns(caller: str, y0: Any, *, why_inexact: str, real: bool = Fal
                 f"{caller} got {where} of dtype {dtype}, {why_inexact}; write {where} as floats, e.g. "
                 "jnp.asarray(y0, float)."
             )
-    arrays = [jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(jnp.result_type(leaf))) for _, leaf in leaves]
-    return jtu.tree_unflatten(treedef, arrays)
+    return jtu.tree_unflatten(treedef, [_strong(leaf) for _, leaf in leaves])
+
+
+def _strong(leaf: Any) -> Array:
+    """A leaf as an array of fixed dtype; as it is where it is one, for operations outside of `jit` take long."""
+    if isinstance(leaf, jax.Array) and not leaf.aval.weak_type:
+        return leaf
+    return jax.lax.convert_element_type(jnp.asarray(leaf), np.dtype(jnp.result_type(leaf)))

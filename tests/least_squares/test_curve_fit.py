@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 
 import sparsesolve as ss
+from sparsesolve.least_squares._curve_fit_call import _calls
 
 X = np.linspace(0.0, 4.0, 30)
 _RNG = np.random.default_rng(0)
@@ -176,3 +177,24 @@ def bad(values, place=3):
 def test_bad_calls_are_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_second_call_is_recognized_and_never_stale():
+    x = np.linspace(0.0, 3.0, 20)
+    rate = 1.0
+
+    def decay(x, a, c):
+        return a * jnp.exp(-rate * x) + c
+
+    def fit(data):
+        return ss.curve_fit(decay, x, data, [1.0, 0.0])[0]
+
+    _calls.clear()
+    np.testing.assert_allclose(fit(2 * np.exp(-x) + 1), [2.0, 1.0], rtol=1e-9)
+    np.testing.assert_allclose(fit(3 * np.exp(-x) - 1), [3.0, -1.0], rtol=1e-9)
+    assert (_calls.hits, _calls.misses) == (1, 1)
+    rate = 2.0
+    np.testing.assert_allclose(fit(3 * np.exp(-2 * x) - 1), [3.0, -1.0], rtol=1e-9)
+    assert _calls.misses == 2
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        fit(np.full(20, np.nan))

@@ -24,6 +24,7 @@ from sparsesolve.least_squares.iteration._driver import iterate
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver, tangent_structure
 from sparsesolve.least_squares.iteration._formation import Form, formed
 from sparsesolve.least_squares.iteration._implicit import implicit_minimiser
+from sparsesolve.least_squares.iteration._results import RESULTS
 from sparsesolve.least_squares.linear_step._linear_base import AbstractDampedSolver
 from sparsesolve.least_squares.objective._linear_constraints import LinearConstraints
 from sparsesolve.least_squares.objective._objective import Objective, Operands
@@ -81,6 +82,7 @@ def _finder(
         y, state, result, history = iterate(solver, y0, operands, parts, **options, feasible=feasible)
         info = {
             "result": result,
+            "good": result == RESULTS.successful,
             "counts": state.statistics,
             "cost": state.cost,
             "first_bad": state.first_bad,
