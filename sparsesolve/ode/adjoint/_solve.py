@@ -1,7 +1,7 @@
 """Linear systems of a sweep: W or its transpose at every recorded step, with the factors of another step.
 
 Generalized conjugate residuals, truncated to one direction, preconditioned by factors of a W that is near: where the
-step size and the Jacobian have hardly changed, two or three products and solves reach the tolerance. W is factorized
+step size and the Jacobian have hardly changed, a few products and solves reach the tolerance. W is factorized
 again where its shift has moved far, where the iteration does not arrive, and where the iterations beyond the first
 that were spent on old factors add up to the cost of new ones.
 
@@ -222,6 +222,30 @@ def conjugate_residuals(
     start = (x, r, _size(r), jnp.asarray(0), nothing, nothing, jnp.asarray(True))
     x, _, size, k, *_ = lax.while_loop(going, body, start)
     return x, size, k
+
+
+def nearest(product: Callable[[Array], Array], rows: Float[Array, "m n"], b: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The combination of the rows, solutions of the steps before, with the least residual: a guess.
+
+    Reference: P. F. Fischer, "Projection techniques for iterative solution of A x = b with successive right-hand
+    sides", Comput. Methods Appl. Mech. Engrg. 163 (1998) 193, doi:10.1016/S0045-7825(98)00012-7.
+    """
+    x, r = jnp.zeros_like(b), b
+    rounding = jnp.finfo(b.dtype).eps ** 0.6  # of what is left of a row beyond those before it
+    found: list[tuple[Array, Array]] = []
+    for z in rows:
+        q = product(z)
+        whole = _size(q)
+        for direction, image in found:
+            overlap = jnp.sum(image * q)
+            z, q = z - overlap * direction, q - overlap * image
+        length = _size(q)
+        scale = jnp.where(length > rounding * whole, 1 / jnp.where(length > 0, length, 1.0), 0.0)
+        z, q = scale * z, scale * q
+        step = jnp.sum(q * r)
+        x, r = x + step * z, r - step * q
+        found.append((z, q))
+    return x
 
 
 def _general(linear: Any, matrix: SparseMatrix, b: Array, transpose: bool) -> Array:
