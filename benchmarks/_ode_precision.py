@@ -22,9 +22,9 @@ PEERS = {
     "IDA, direct": ida,
     "diffrax Kvaerno5": stock_diffrax,
 }
-_OURS = ("solve_ode", "BDF", "Kvaerno5", "RadauIIA5", "RadauIIA9")
+_OURS = ("solve_ode", "BDF", "Rodas5P", "Kvaerno5", "RadauIIA5", "RadauIIA9")
 _SMALL = (*_OURS, "scipy BDF", "scipy Radau", "CVODE, direct", "diffrax Kvaerno5")
-_DAE = ("solve_ode", "BDF", "RadauIIA5", "RadauIIA9", "IDA, direct")
+_DAE = ("solve_ode", "BDF", "Rodas5P", "RadauIIA5", "RadauIIA9", "IDA, direct")
 _FIELD = ("solve_ode", "BDF", "Rodas5P", "scipy BDF", "CVODE, direct", "CVODE, GMRES")
 _KINETICS = ("hires", "rober", "orego", "pollu", "van_der_pol")
 
