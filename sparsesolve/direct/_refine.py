@@ -14,8 +14,10 @@ Cost: a matrix-vector product a solve, and both for every refinement; the rescue
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact, Int, Real
@@ -75,6 +77,17 @@ def solve_refined(
     limits = _native.Limits(max_refinements, max_linear_iterations)
     if (checked := _checked(plan, factors, data, rhs, transpose, limits)) is not None:
         return checked
+    # Called as it is, it is compiled once for a plan; inside of other programs it leaves no trace of its own.
+    return _refined(plan, _native.available(), (transpose, max_refinements, max_linear_iterations), factors, data, rhs)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _refined(
+    plan: AbstractDirectPlan, compiled: bool, options: tuple[bool, int, int], factors: Any, data: Array, rhs: Array
+) -> tuple[Array, RefinedInfo]:
+    """By JAX; `compiled` says whether there are kernels for the parts, which a program kept from before may lack."""
+    del compiled
+    transpose, max_refinements, max_linear_iterations = options
     system = System.of(plan, factors, data, rhs, transpose)
     eps = jnp.finfo(rhs.dtype).eps
 

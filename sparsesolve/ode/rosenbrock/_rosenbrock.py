@@ -122,7 +122,10 @@ def exact_solver(
             return SparseMatrix(lax.stop_gradient(kept), system.plan.pattern) @ v
         return system.multiply_mass(v) - gh * system.rhs.product(t, x, v)
 
-    return lambda b: lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
+    def solve(b: Array) -> Array:
+        return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
+
+    return jax.jit(solve, inline=True)  # traced once for all stages; the program stays the same
 
 
 def plain_solvers(system: StiffSystem, factors: PyTree[Array]) -> tuple[Solve, Solve]:
