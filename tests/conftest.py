@@ -10,6 +10,7 @@ import sparsesolve as ss
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads them; they take 3 % of lowering and compiling
 
 # Tracing makes objects by the million; looking through all that was imported for garbage took a tenth of the time.
 gc.collect()
@@ -21,12 +22,12 @@ gc.set_threshold(50_000, 20, 20)
 def _compiled_code_is_dropped():
     """Compiled programs are memory maps, and Linux grants a process 65,530 of them: one run of all tests needs more.
 
-    They are kept until a third are taken, for modules share the small programs of `jax.numpy`.
+    They are kept until a third are taken, for modules share small programs, and some large ones.
     """
     yield
-    ss.clear_caches()
     if _memory_maps() > 20_000:
         jax.clear_caches()
+        ss.clear_caches()
         gc.collect()
 
 

@@ -100,4 +100,4 @@ def pivot_threshold(data: Inexact[Array, " nnz"]) -> Real[Array, ""]:
 def on_device(tables: object) -> object:
     """A pytree of NumPy tables as concrete device arrays, also while tracing."""
     with jax.ensure_compile_time_eval():
-        return jax.tree.map(jnp.asarray, tables)
+        return jax.device_put(tables)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import jax.tree_util as jtu
 import numpy as np
 from jax.core import Tracer
 
@@ -66,7 +64,7 @@ class Evaluation:
     @functools.cached_property
     def _device_tables(self) -> dict[str, Any]:
         with jax.ensure_compile_time_eval():
-            return jtu.tree_map(jnp.asarray, self._host_tables)
+            return jax.device_put(self._host_tables)
 
     def _tables(self, leaves: list[Any]) -> dict[str, Any]:
         traced = any(isinstance(v, Tracer) for v in (*leaves, *self._program.consts))

@@ -11,7 +11,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Inexact
@@ -33,7 +32,7 @@ class Product:
     @functools.cached_property
     def _device_tables(self) -> tuple[Array, ...]:
         with jax.ensure_compile_time_eval():
-            return tuple(jnp.asarray(table) for table in self.tables)
+            return tuple(jax.device_put(self.tables))
 
     def _tables_for(self, *values: Any) -> Any:
         # Constants of an outer trace cost XLA 0.3 s a million indices when compiling, so outside a trace the tables

@@ -122,7 +122,7 @@ class HierarchyPlan:
     def device_tables(self) -> Any:
         """The tables as JAX arrays, made once."""
         with jax.ensure_compile_time_eval():
-            return jax.tree.map(jnp.asarray, self.tables)
+            return jax.device_put(self.tables)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, HierarchyPlan) and self.digest == other.digest)
@@ -265,7 +265,7 @@ def _coarse_sample(
     if native and jnp.result_type(float) == np.float64:
         plan, tables = native_galerkin(pattern, interpolation, coarse)
         with jax.ensure_compile_time_eval():
-            return np.asarray(galerkin(plan, tables, jnp.asarray(sample), jnp.asarray(p), jnp.asarray(rt)))
+            return np.asarray(galerkin(plan, tables, *jax.device_put((sample, p, rt))))
     a = scipy.sparse.csr_matrix((sample, pattern.indices, pattern.indptr), pattern.shape)
     shape = interpolation.shape
     left, right = (scipy.sparse.csr_matrix((x, interpolation.indices, interpolation.indptr), shape) for x in (rt, p))

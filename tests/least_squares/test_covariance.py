@@ -1,8 +1,5 @@
 """Covariances against dense inverses and certified standard errors; what is not determined is named."""
 
-import os
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +8,6 @@ import pytest
 import sparsesolve as ss
 from sparsesolve import gallery
 
-DATA = pathlib.Path(os.environ.get("SPARSESOLVE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 X = jnp.linspace(0.0, 3.0, 20)
 DECAY = 2.0 * jnp.exp(-1.3 * X) + 0.5 + 0.05 * jnp.sin(9.0 * X)
 
@@ -35,14 +31,6 @@ def test_certified_standard_errors(name):
     problem = gallery.nist(name, start=2)
     sol = ss.least_squares(problem.residual, None, problem.y0, problem.args)
     np.testing.assert_allclose(ss.standard_errors(sol), problem.standard_errors, rtol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((DATA / "nist").glob("*.dat")), ids=lambda path: path.stem)
-def test_certified_standard_errors_of_published_files(path):
-    problem = gallery.read_nist(path, start=2)
-    sol = ss.least_squares(problem.residual, None, problem.y0, problem.args)
-    np.testing.assert_allclose(np.sqrt(np.diag(ss.covariance(sol))), problem.standard_errors, rtol=1e-6)
 
 
 def test_all_some_and_scaled():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.least_squares import Dogleg, GaussNewton, LevenbergMarquardt, least_squares
+from sparsesolve.least_squares import Dogleg, GaussNewton, LevenbergMarquardt, covariance, least_squares
 
 DATA = pathlib.Path(os.environ.get("SPARSESOLVE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 NIST = sorted((DATA / "nist").glob("*.dat"))
@@ -39,6 +39,7 @@ def costs(problem, steps):
 
 @pytest.mark.slow
 def test_nist_at_defaults():
+    """Certified parameters from both starts, and their certified standard errors."""
     if not NIST:
         pytest.skip(f"no NIST data in {DATA}; SPARSESOLVE_DATA names the folder of the data")
     evaluations, lost = [], []
@@ -49,6 +50,9 @@ def test_nist_at_defaults():
             evaluations.append(int(sol.stats["num_residuals"]))
             if not problem.error(sol.value) <= 1e-6:
                 lost.append(problem.name)
+            if start == 2:
+                errors = np.sqrt(np.diag(covariance(sol)))
+                np.testing.assert_allclose(errors, problem.standard_errors, rtol=1e-6, err_msg=problem.name)
     assert lost == []
     assert np.mean(evaluations) <= 28
 
