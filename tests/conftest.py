@@ -22,10 +22,10 @@ gc.set_threshold(50_000, 20, 20)
 def _compiled_code_is_dropped():
     """Compiled programs are memory maps, and Linux grants a process 65,530 of them: one run of all tests needs more.
 
-    They are kept until a third are taken, for modules share small programs, and some large ones.
+    They are kept until a sixth of them (3 GB) are taken, for modules share small programs, and some large ones.
     """
     yield
-    if _memory_maps() > 20_000:
+    if _memory_maps() > 10_000:
         jax.clear_caches()
         ss.clear_caches()
         gc.collect()
