@@ -52,7 +52,7 @@ def refined(
 ) -> tuple[Inexact[Array, " n"], Bool[Array, ""], Int[Array, ""]]:
     """The solution, whether it is finite, and the number of refinements; `solve` applies the inverse of the factors."""
     J, v, g, shift, surplus = problem
-    rhs = g if isinstance(v, float) else v @ J
+    rhs: Any = g if isinstance(v, float) else v @ J
     x = solve(rhs)
     benefit = jnp.abs(jnp.sum(rhs * x))  # twice the decrease of the model
     eps = jnp.finfo(rhs.dtype).eps
