@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sparsesolve import gallery
-from sparsesolve.ode import BDF, RadauIIA5, RadauIIA9, Rodas5P, solve_ode
+from sparsesolve.ode import BDF, RadauIIA5, Rodas5P, solve_ode
 from sparsesolve.ode.solve._call import call_cache, problem_cache
-from sparsesolve.ode.solve._choice import choose_solver, is_tight
+from sparsesolve.ode.solve._choice import choose_solver
 from sparsesolve.pattern import SparsityPattern
 
 
@@ -194,28 +194,8 @@ def test_the_method_follows_from_the_system():
     assert chosen(gallery.hires(), mass=lambda t, y, args: y) is BDF
     assert chosen(gallery.allen_cahn(16)) is BDF  # a field in the plane
     assert chosen(gallery.robertson_groups(100)) is chosen(gallery.medical_akzo(100)) is Rodas5P
-    problem = gallery.hires()
-    tight = choose_solver(problem.rhs, 0.0, problem.y0, problem.args, None, None, tight=True)
-    assert type(tight) is RadauIIA9
     full = SparsityPattern.from_dense(np.ones((300, 300)))
     assert chosen(gallery.robertson_groups(100), sparsity=full) is BDF
-
-
-def test_small_systems_at_tight_tolerances_are_left_to_radau():
-    """Where all numbers are known and nothing between the ends of steps is saved."""
-
-    def factorizations_of_a_step(rtol, **options):
-        stats = solve_ode(relax, 0.0, 2.0, START, 1e4, rtol=rtol, atol=rtol, **options).stats
-        return stats["num_factorizations"] / stats["num_steps"]
-
-    assert factorizations_of_a_step(1e-8) > 2
-    assert jax.jit(factorizations_of_a_step)(1e-8) == 1
-    between = dfx.SaveAt(ts=jnp.array([1.0]))
-    assert factorizations_of_a_step(1e-8, saveat=between) == 1
-    end, stop = dfx.SaveAt(t1=True), dfx.Event(lambda t, y, args, **_: t > 1)
-    assert is_tight({"fast": 1e-8, "slow": jnp.array([1e-7])}, START, end, None)
-    assert not any(is_tight(rtol, START, end, None) for rtol in (1e-6, 1e-10, 0.0))
-    assert not is_tight(1e-8, START, end, stop)
 
 
 def test_large_systems_keep_their_factors():

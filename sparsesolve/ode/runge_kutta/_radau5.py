@@ -20,6 +20,9 @@ RADAU5 = radau_table(np.array([(4 - _S6) / 10, (4 + _S6) / 10, 1.0]), strictness
 class RadauIIA5(AbstractRadau):
     """Radau IIA of order 5: L-stable, for tight tolerances and for DAEs of index 1, 2 and 3.
 
+    Tolerances are meant as in Hairer's codes: errors follow them, and stiff components that follow a forcing may exceed
+    them by factors of 10 to 1000 (Prothero and Robinson's problem); ask for two digits more there.
+
     Works in `diffrax.diffeqsolve` with any adaptive step size controller, from which it takes its tolerances.
 
     Attributes:

@@ -22,7 +22,9 @@ class RadauIIA9(AbstractRadau):
     many steps.
 
     One real and two complex factorizations of the size of the system, five right-hand sides for every Newton iteration.
-    Dense output of order 5. Right-hand sides should be smooth: nine derivatives are used. Works in
+    Dense output of order 5. Right-hand sides should be smooth: nine derivatives are used. Tolerances are meant as in
+    Hairer's codes: errors follow them, and stiff components that follow a forcing may exceed them by factors of 10 to
+    400 (Prothero and Robinson's problem); ask for two digits more there. Works in
     `diffrax.diffeqsolve` with any adaptive step size controller, from which it takes its tolerances.
 
     Attributes:

@@ -2,17 +2,13 @@
 
 | system | method |
 |---|---|
-| up to 20 components, no mass matrix or a constant one, `rtol` from 1e-9 to 1e-7, a plain call | `RadauIIA9` |
 | up to 100 components, no mass matrix or a constant one | `Rodas5P`: a fixed amount of work a step |
 | larger, where a factorization costs no more than a few solves (groups, fields on a line) | `Rodas5P` |
 | larger otherwise, or a mass matrix that is a function | `BDF`: one linear solve a step, factors kept |
 
-A plain call knows all its numbers (outside of `jit`, `vmap` and `grad`) and saves nothing between the ends of steps.
-There `RadauIIA9` takes less time than `Rodas5P` at the same `rtol` on all six small problems of `python -m benchmarks
-ode`, by factors of 1.1 to 1.6 at 1e-6, 1.2 to 1.8 at 1e-7 and 1.5 to 3 at 1e-8. Not so with 30 to 100 components (0.5
-to 1.2 at 1e-7, dense and banded); in batches, where lanes that iterate hold up all others (200 HIRES or ROBER at 1e-7:
-0.8 and 0.7); in gradients, which solve for five stages at once (0.9 and 0.4); and between its few steps it loses two
-digits. Below 1e-9 rounding errors stop its iteration on ROBER.
+`RadauIIA9` is not among them, though it takes 0.3 to 0.8 of `Rodas5P`'s time on small problems at `rtol` below 1e-7
+(`python -m benchmarks ode`): on Prothero and Robinson's problem, stiff components that follow a forcing, its errors are
+10 to 400 times the tolerance at the ends of steps, where those of `Rodas5P` and `BDF` are below it.
 """
 
 from __future__ import annotations
@@ -26,25 +22,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from sparsesolve._cache import BoundedCache
 from sparsesolve._tree import Structure, fix_indices, partition
 from sparsesolve.linear._call_key import Same, call_key, forget_with
-from sparsesolve.ode.adjoint._one_step import saves_between
 from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rodas5p import Rodas5P
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
-from sparsesolve.ode.runge_kutta._radau9 import RadauIIA9
 from sparsesolve.ode.solve._checks import check_slope
 from sparsesolve.ode.system._mass import as_matrix
 from sparsesolve.ode.system._system import prepare_system
 
-TINY = 20  # components for which a few evaluations more or less matter more than factorizations
-TIGHT = 1e-9, 1e-7  # relative tolerances at which order 9 pays, and that rounding errors leave room for
 SMALL = 100  # components for which any factorization is cheap
 LIGHT = 10  # operations of a factorization for each entry of its factors; a solve takes two
 
@@ -52,45 +42,17 @@ _light_cache = BoundedCache("systems with cheap factors", maxsize=64)
 
 
 def choose_solver(
-    f: Callable[[Any, Any, Any], Any],
-    t0: Any,
-    y0: PyTree[Array],
-    args: Any,
-    mass: Any,
-    sparsity: Any,
-    *,
-    tight: bool = False,
+    f: Callable[[Any, Any, Any], Any], t0: Any, y0: PyTree[Array], args: Any, mass: Any, sparsity: Any
 ) -> dfx.AbstractAdaptiveSolver:
-    """The default method for a system; `tight` as told by `is_tight`.
+    """The default method for a system.
 
     A step of `BDF` costs one solve and no factorization, but it takes four times as many of them at the same error.
     """
     if callable(mass):
         return BDF()
-    size = Structure.of(y0).size
-    if tight and size <= TINY:
-        return RadauIIA9()
-    if size <= SMALL or (mass is None and _is_light(f, t0, y0, args, sparsity)):
+    if Structure.of(y0).size <= SMALL or (mass is None and _is_light(f, t0, y0, args, sparsity)):
         return Rodas5P()
     return BDF()
-
-
-def is_tight(rtol: Any, numbers: Any, saveat: dfx.SaveAt, event: Any) -> bool:
-    """Whether a call is made with tight tolerances and plain.
-
-    Args:
-        rtol: relative tolerances.
-        numbers: all else that may be traced.
-        saveat: what is saved.
-        event: where to stop.
-    """
-    if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((rtol, numbers))):
-        return False
-    if event is not None or saveat.dense or saves_between(saveat):
-        return False
-    values = np.concatenate([np.ravel(leaf) for leaf in jtu.tree_leaves(rtol)])
-    least, largest = TIGHT
-    return bool(np.all((values >= least) & (values <= largest)))
 
 
 def _is_light(f: Callable, t0: Any, y0: PyTree[Array], args: Any, sparsity: Any) -> bool:

@@ -28,7 +28,7 @@ from sparsesolve.ode.solve._checks import (
     check_times,
     check_tolerances,
 )
-from sparsesolve.ode.solve._choice import choose_solver, fitted, is_tight, local_tolerances
+from sparsesolve.ode.solve._choice import choose_solver, fitted, local_tolerances
 from sparsesolve.ode.solve._failure import failure_sentence
 from sparsesolve.ode.solve._initial import MODES, initial_values
 from sparsesolve.ode.solve._watched import WatchedController, WatchState
@@ -75,8 +75,7 @@ def solve_ode(
         y0: values at `t0`, a pytree of floating or complex arrays or scalars.
         args: anything. Arrays and floats are data, other leaves are configuration: a new value means a new plan. So
             are concrete arrays of signed integers.
-        solver: any adaptive solver of diffrax; `None` chooses one by size, mass and what a factorization costs, and for
-            a few components by `rtol`, where that and all other numbers are known when it is called.
+        solver: any adaptive solver of diffrax; `None` chooses one by size, mass and what a factorization costs.
         rtol: relative tolerance: a number, or a pytree like `y0` with a number or an array for each leaf.
         atol: absolute tolerance, likewise.
         dt0: first step; chosen if `None`.
@@ -130,9 +129,7 @@ def solve_ode(
     time = jnp.result_type(float)
     start, end = jnp.asarray(t0, time), jnp.asarray(t1, time)
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
-    if solver is None:
-        tight = is_tight(rtol, (y0, args, times, atol), saveat, event)
-        solver = choose_solver(f, start, y0, args, mass, sparsity, tight=tight)
+    solver = choose_solver(f, start, y0, args, mass, sparsity) if solver is None else solver
     solver = fitted(solver, mass, sparsity)
     started: dict[str, Any] = {}
     if mass is not None:
