@@ -37,8 +37,8 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
     integrations.
 
     The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, split right-hand sides,
-    Rosenbrock methods that keep their Jacobian, events, dense output, `SaveAt(steps=k)` with `k > 1`, states of solver
-    or controller that were handed over or are to be returned.
+    Rosenbrock methods that keep their Jacobian, jumps of systems with a mass matrix, events, dense output,
+    `SaveAt(steps=k)` with `k > 1`, states of solver or controller that were handed over or are to be returned.
 
     Attributes:
         records: steps whose vectors are held at once; by default what fits into 64 MB, at least 128. Longer
@@ -72,6 +72,8 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
         captured = system.rhs.captured, getattr(system.mass, "captured", ())
         if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(captured)):
             return self.otherwise.loop(**call)
+        if system.mass is not None and _jumps(call["stepsize_controller"]):  # states are corrected there
+            return self.otherwise.loop(**call)
         throw = call.pop("throw") or (isinstance(self, UnseenStates) and self.throw)
         for name in ("passed_solver_state", "passed_controller_state"):
             call.pop(name)
@@ -96,6 +98,11 @@ class UnseenStates(DiscreteAdjoint):
 
     throw: bool = eqx.field(static=True, default=True)
     boundless: bool = eqx.field(static=True, default=False)
+
+
+def _jumps(controller: Any) -> bool:
+    clips = jtu.tree_leaves(controller, is_leaf=lambda c: isinstance(c, dfx.ClipStepSizeController))
+    return any(isinstance(c, dfx.ClipStepSizeController) and c.jump_ts is not None for c in clips)
 
 
 def _supported(call: dict[str, Any]) -> bool:

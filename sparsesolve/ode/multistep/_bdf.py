@@ -30,6 +30,7 @@ from sparsesolve.ode.multistep._differences import ALPHA, ERROR_CONSTANT, MAX_OR
 from sparsesolve.ode.multistep._order import choose, failure_norm, strictness
 from sparsesolve.ode.newton._kept import Kept, keep
 from sparsesolve.ode.newton._newton import Work, new_work
+from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._controller import ERROR_ORDER
 from sparsesolve.ode.stepping._start import PROBES, first_reach, rough_slope, start_slope
 from sparsesolve.ode.system._stats import Counts, add_counts
@@ -192,7 +193,7 @@ class BDF(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     ) -> tuple[PyTree[Array], PyTree[Array], dict[str, Any], BDFState, dfx.RESULTS]:
         """One step; a step whose corrector fails returns `y0` and an infinite error."""
         system = self._system(terms, t0, y0, args)
-        x0 = system.structure.ravel(y0)
+        x0 = after_jump(system, t0, system.structure.ravel(y0), made_jump)
         plan, equation, x1, converged, work = self.trial(system, solver_state, t0, t1, x0, made_jump)
         x1 = jnp.where(converged, x1, lax.stop_gradient(x0))
         x1 = attach_derivative(system, equation, x1, work.factors)

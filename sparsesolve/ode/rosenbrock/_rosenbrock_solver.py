@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsesolve.ode.newton._kept import Kept, keep
 from sparsesolve.ode.rosenbrock._rosenbrock import RosenbrockStep, exact_solver, rosenbrock_step, solves_well
 from sparsesolve.ode.rosenbrock._rosenbrock_tableau import RosenbrockTableau
+from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
 from sparsesolve.ode.system._mass import as_matrix
 from sparsesolve.ode.system._stats import Counts, add_counts, new_counts
@@ -127,7 +128,8 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         """One step, and the increments of its stages, shape `(s, n)`."""
         system = self._system(terms, t0, y0, args)
         structure, tableau = system.structure, self.tableau
-        x, t, h = structure.ravel(y0), jnp.asarray(t0), jnp.asarray(t1 - t0)
+        t, h = jnp.asarray(t0), jnp.asarray(t1 - t0)
+        x = after_jump(system, t, structure.ravel(y0), made_jump)
         gh = tableau.gamma * h.astype(x.dtype)
         slope, slope_rate, evaluated = self._slopes(system, t, x, solver_state, made_jump)
         old: Linearization = lax.stop_gradient(solver_state.kept.value)
@@ -153,7 +155,7 @@ class AbstractRosenbrock(dfx.AbstractAdaptiveSolver):
         error = structure.unravel(jnp.where(ok, done.error, jnp.inf))
         failed = dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
         result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
-        return (end, error, self._dense(structure, y0, done), state, result), done.increments
+        return (end, error, self._dense(structure, structure.unravel(x), done), state, result), done.increments
 
     def _system(self, terms: Any, t: Any, y: PyTree, args: Any) -> StiffSystem:
         return prepare_system(

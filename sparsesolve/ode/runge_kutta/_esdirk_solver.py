@@ -17,6 +17,7 @@ from sparsesolve.ode.newton._newton import Work, forget_jacobian, new_work
 from sparsesolve.ode.newton._stage_newton import StageNewton
 from sparsesolve.ode.runge_kutta._esdirk import Settings, Slopes, Split, esdirk_step
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
+from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
 from sparsesolve.ode.stepping._start import exact_start_slope, rough_slope
 from sparsesolve.ode.system._rhs import right_hand_side
@@ -104,7 +105,7 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         """One step, and the implicit slopes of its stages, shape `(s, n)`."""
         split = self._split(terms, t0, y0, args)
         structure = split.system.structure
-        x, h = structure.ravel(y0), t1 - t0
+        x, h = after_jump(split.system, t0, structure.ravel(y0), made_jump), t1 - t0
         work = forget_jacobian(solver_state.work, made_jump)
         renew = jnp.asarray(True) if split.explicit is not None else solver_state.fresh | made_jump
         slopes, error, ok, work = self.trial(split, work, x, t0, h, solver_state.slope, renew)
@@ -115,7 +116,7 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         error = structure.unravel(jnp.where(ok, error, jnp.inf))
         failed: Any = dfx.RESULTS.nonlinear_divergence
         result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
-        made = structure.unravel(end), error, self._dense(structure, y0, x, slopes), new_state, result
+        made = structure.unravel(end), error, self._dense(structure, structure.unravel(x), x, slopes), new_state, result
         return made, slopes.implicit
 
     def trial(

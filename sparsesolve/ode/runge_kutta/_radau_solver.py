@@ -34,6 +34,7 @@ from sparsesolve.ode.runge_kutta._radau_step import (
     step_factor,
 )
 from sparsesolve.ode.runge_kutta._radau_table import RadauTable
+from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._controller import ERROR_ORDER, encode_factor
 from sparsesolve.ode.stepping._start import rough_slope
 from sparsesolve.ode.system._stats import add_counts, new_counts
@@ -158,6 +159,8 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         system = self._system(terms, t0, y0, args)
         structure, dtype, table = system.structure, system.dtype, self.table
         x0 = structure.ravel(y0)
+        if self.index is None:  # constraints of a higher index would move what has a derivative
+            x0 = after_jump(system, t0, x0, made_jump)
         stages = Stages(table, t0, t1 - t0, x0)
         rtol, atol = self.root_finder.rtol, self.root_finder.atol
         fixed_system, fixed, last = lax.stop_gradient((system, stages, solver_state))
@@ -184,7 +187,7 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         )
         failed = dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
         result = dfx.RESULTS.where(converged, dfx.RESULTS.successful, failed)
-        dense = {"y0": y0, "polynomial": jax.vmap(structure.unravel)(polynomial)}
+        dense = {"y0": structure.unravel(x0), "polynomial": jax.vmap(structure.unravel)(polynomial)}
         return (structure.unravel(x1), y_error, dense, state, result), z
 
     def trial(

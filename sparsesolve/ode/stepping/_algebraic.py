@@ -11,8 +11,9 @@ For any other singular M of moderate size the equations are `N^T f = 0` with the
 
 keeps what M d tells and is regular where the index is 1.
 
-Reference: P. N. Brown, A. C. Hindmarsh, L. R. Petzold, "Consistent initial condition calculation for
-differential-algebraic systems", SIAM J. Sci. Comput. 19 (1998) 1495, doi:10.1137/S1064827595289996.
+References: P. N. Brown, A. C. Hindmarsh, L. R. Petzold, "Consistent initial condition calculation for
+differential-algebraic systems", SIAM J. Sci. Comput. 19 (1998) 1495, doi:10.1137/S1064827595289996. P. Deuflhard,
+Newton Methods for Nonlinear Problems, Springer 2011, section 3.3 (damping), doi:10.1007/978-3-642-23899-4.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ from jaxtyping import Array, Bool, Float
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.system._system import StiffSystem
 
-MOST = 30
+MOST = 60
 LARGEST_DENSE = 400  # up to here a matrix without empty rows is looked at with dense matrices
+_LEAST = 1e-6  # damping
+
+Correction = Callable[[Array, Array], Array]
+"""`correct(x, near)`: of `x`, with matrices at `near`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,20 +68,20 @@ class Algebraic:
         return cls(rows, left[:, zero]) if zero.any() else None
 
 
-def correction(system: StiffSystem, parts: Algebraic, t: Array) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
-    """`correct(x)`: Newton's correction of a state. Its derivative at a solution is that of the implicit function."""
+def correction(system: StiffSystem, parts: Algebraic, t: Array) -> Correction:
+    """Newton's correction of a state. Its derivative at a solution is that of the implicit function."""
     kernel = None if parts.kernel is None else jnp.asarray(parts.kernel, system.dtype)
     rows = jnp.asarray(parts.equations)
     pattern = system.plan.pattern
 
-    def correct(x: Array) -> Array:
-        fixed_t, fixed = lax.stop_gradient((t, x))
+    def correct(x: Array, near: Array) -> Array:
+        fixed_t, fixed = lax.stop_gradient((t, near))
         jacobian = lax.stop_gradient(system.jacobian(fixed_t, fixed))
         mass = lax.stop_gradient(system.matrix(jnp.zeros_like(jacobian), 1.0, 0.0, fixed_t, fixed))
         slope = system.rhs(t, x)
         if kernel is None:
             data = jnp.where(rows[pattern.rows], jacobian, mass)
-            return _solve(system, data, jnp.where(rows, -slope, 0.0))
+            return solve_sparse(system, data, jnp.where(rows, -slope, 0.0))
         size = jnp.max(jnp.abs(mass)) / jnp.max(jnp.abs(jacobian), initial=jnp.finfo(system.dtype).tiny)
         projected = kernel @ (kernel.T @ SparseMatrix(jacobian, pattern).todense())
         whole = SparseMatrix(mass, pattern).todense() + size * projected
@@ -85,7 +90,8 @@ def correction(system: StiffSystem, parts: Algebraic, t: Array) -> Callable[[Flo
     return correct
 
 
-def _solve(system: StiffSystem, data: Array, b: Array) -> Array:
+def solve_sparse(system: StiffSystem, data: Array, b: Array) -> Array:
+    """Solves with a matrix that has the pattern of `M - h J`; differentiable by `b`."""
     system = lax.stop_gradient(system)
     state = system.state_of(system.factor(data), b.dtype)
     turned, _ = system.linear_solver.transpose(state, {})
@@ -102,27 +108,37 @@ def relative_size(change: Float[Array, " n"], x: Float[Array, " n"]) -> Float[Ar
     return jnp.max(jnp.abs(change) / (1.0 + jnp.abs(x)), initial=0.0)
 
 
-def corrected(correct: Callable[[Array], Array], x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
+def corrected(correct: Correction, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """A state that solves the equations without derivatives, and whether one was found; traced.
 
-    Derivatives are those of the implicit function: by what stays and what f depends on; the guess drops out.
+    Newton's method, damped by the natural monotonicity test: with the matrices of a step its simplified successor must
+    be shorter. Along an exponential (a diode, a reaction) whole steps would overshoot by orders of magnitude and creep
+    back. Derivatives are those of the implicit function: by what stays and what f depends on; the guess drops out.
     """
+    huge = jnp.asarray(jnp.finfo(x.dtype).max, x.dtype)
+    rounding = jnp.finfo(x.dtype).eps ** 0.375
 
-    def proceed(carry: tuple[Array, Array, Array, Array]) -> Array:
-        _, size, last, count = carry
-        return (count < MOST) & jnp.isfinite(size) & ~ended(size, last)
+    def proceed(carry: tuple[Array, Array, Array, Array, Array]) -> Array:
+        _, size, last, damping, count = carry
+        return (count < MOST) & ~ended(size, last) & (damping > _LEAST)
 
-    def advance(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        now, size, _, count = carry
-        change = lax.stop_gradient(correct(now))
-        return now + change, relative_size(change, now), size, count + 1
+    def advance(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+        now, size, _, damping, count = carry
+        change = lax.stop_gradient(correct(now, now))
+        length = relative_size(change, now)
+        trial = now + damping * change
+        left = relative_size(lax.stop_gradient(correct(trial, now)), now)
+        good = (left <= (1 - damping / 4) * length) | (length <= rounding)
+        whole = jnp.where(good & (damping == 1), length, huge)
+        eased = jnp.where(good, jnp.minimum(4 * damping, 1.0), damping / 4)
+        return jnp.where(good, trial, now), whole, size, eased, count + 1
 
     start = lax.stop_gradient(x)
-    huge = jnp.asarray(jnp.finfo(x.dtype).max, x.dtype)
-    found, size, last, _ = lax.while_loop(proceed, advance, (start, huge, huge, jnp.asarray(0)))
+    one = jnp.ones((), x.real.dtype)
+    found, size, last, *_ = lax.while_loop(proceed, advance, (start, huge, huge, one, jnp.asarray(0)))
     found, size, last = jax.tree.map(lax.stop_gradient, (found, size, last))
-    whole = found + (x - start)
-    return whole + correct(whole), ended(size, last)
+    near = found + (x - start)
+    return near + correct(near, found), ended(size, last)
 
 
 def ended(size: Any, last: Any) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from sparsesolve.ode.stepping._algebraic import MOST, Algebraic, correction, ended, relative_size
+from sparsesolve.ode.stepping._algebraic import Algebraic, corrected, correction
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
 CONSISTENT = "the initial values were consistent"
@@ -79,22 +79,19 @@ def consistent_start(
 
 def solve_algebraic(system: StiffSystem, parts: Algebraic, t: Array, start: Array) -> Array | None:
     """The corrected state, or `None`."""
-    x, size = start, np.inf
-    for _ in range(MOST):
-        change = correct_once(system, parts.equations, parts.kernel, t, x)
-        last, size = size, float(relative_size(change, x))
-        if not np.isfinite(size):
-            return None
-        x = x + change
-        if ended(np.asarray(size, start.dtype), last):
-            return x
-    return None
+    found, okay = _solve_once(system, parts.equations, parts.kernel, t, start)
+    return found if bool(okay) else None
+
+
+@eqx.filter_jit
+def _solve_once(system: StiffSystem, equations: Any, kernel: Any, t: Array, x: Array) -> tuple[Array, Array]:
+    return corrected(correction(system, Algebraic(equations, kernel), t), x)
 
 
 @eqx.filter_jit
 def correct_once(system: StiffSystem, equations: Any, kernel: Any, t: Array, x: Array) -> Array:
     """One correction, compiled; the code is kept by the plan of the system."""
-    return correction(system, Algebraic(equations, kernel), t)(x)
+    return correction(system, Algebraic(equations, kernel), t)(x, x)
 
 
 def report_of(system: StiffSystem, old: Any, new: Any) -> str:
