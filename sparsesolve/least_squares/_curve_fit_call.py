@@ -16,7 +16,9 @@ import numpy as np
 from jax.core import Tracer
 
 from sparsesolve._cache import BoundedCache
+from sparsesolve._tree import Structure
 from sparsesolve.least_squares._least_squares import least_squares
+from sparsesolve.least_squares.iteration._checks import checked_bounds
 from sparsesolve.least_squares.iteration._engine import AbstractLeastSquaresSolver
 from sparsesolve.least_squares.iteration._results import RESULTS
 from sparsesolve.least_squares.statistics._covariance import covariance_or_infinite
@@ -39,7 +41,7 @@ def fitted_at_once(
     Args:
         f: the model, by which a call is recognized.
         residual: of the model.
-        operands: start, arguments, `sigma`, bounds.
+        operands: start, arguments, `sigma`, bounds, whose values are looked at.
         solver: of `least_squares`.
         absolute_sigma: as for `covariance`.
         options: of `least_squares`.
@@ -54,6 +56,8 @@ def fitted_at_once(
         run = _compiled(residual, solver, absolute_sigma, options)
         _calls.store(key, run)
         forget_with(f, _calls.discard, key)
+    p0, _, _, bounds = operands
+    checked_bounds(bounds, p0, Structure.of(p0))
     value, C, good = run(*operands)
     return (value, C) if np.asarray(good) else None
 

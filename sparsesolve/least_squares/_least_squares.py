@@ -212,4 +212,10 @@ def _sentence(solution: FitSolution, info: dict[str, Any], problem: LeastSquares
             "residuals by a typical size (sigma=), or start from a point where they are smaller."
         )
     cost = float(np.asarray(solution.stats["cost"]))
+    if bool(solution.result == RESULTS.nonlinear_max_steps_reached):  # pyright: ignore
+        return (
+            f"least_squares took the most steps allowed (max_steps={steps}) and had not converged; the cost is "
+            f"{cost:.6e}. Write a larger max_steps, or start nearer. If verbose=True shows a cost that hardly falls "
+            "any more, the data do not determine all parameters, or the residual is not smooth."
+        )
     return f"{message} (After {steps} step{'s' * (steps != 1)}, cost {cost:.6e}.)"

@@ -167,6 +167,8 @@ def bad(values, place=3):
         (lambda: ss.curve_fit(lambda x, a: a * x[:-1], X, Y), ValueError, r"model of shape \(29,\) for ydata"),
         (lambda: ss.curve_fit(model, X, Y, jac="2-point"), TypeError, "jac= is not needed"),
         (lambda: ss.curve_fit(model, X, Y, [1.0, 1.0, 1.0], bounds=(2.0, 3.0)), ValueError, "outside the bounds"),
+        (lambda: ss.curve_fit(model, X, Y, [1.0, 1.0, 1.0], bounds=(1.0, 0.5)), ValueError, "above the upper bound"),
+        (lambda: ss.curve_fit(model, X, Y, [1.0, 1.0, 1.0], max_steps=1), RuntimeError, "max_steps=1\\) and had not"),
         (lambda: ss.curve_fit(model, X, Y, method="lm"), TypeError, "one method serves with and without bounds"),
         (lambda: ss.curve_fit(model, X, Y, maxfev=9), TypeError, "write max_steps="),
         (lambda: ss.curve_fit(model, X, Y, colour=9), TypeError, "colour; beyond SciPy's arguments it takes hessian"),

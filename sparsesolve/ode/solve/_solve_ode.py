@@ -82,7 +82,7 @@ def solve_ode(
         mass: `M`, constant (`SparseMatrix`, SciPy, dense, or its diagonal) or a function `mass(t, y, args)`; may be
             singular. `None` means the identity.
         saveat: what to save, as in diffrax; `None` saves the end.
-        jump_ts: times at which `f` jumps; the integration restarts there.
+        jump_ts: times at which `f` jumps; the integration restarts there, with algebraic components corrected.
         sparsity: entries of df/dy that can be nonzero; detected when `None`.
         event: where to stop, as in diffrax.
         adjoint: how to differentiate, as in diffrax; `DiscreteAdjoint()` if `None`.
