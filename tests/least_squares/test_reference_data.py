@@ -88,7 +88,8 @@ def test_bundle_adjustment_eliminates_points_and_follows_ceres():
 def test_bundle_adjustment_by_undamped_steps_though_the_gauge_is_free(solver):
     problem = gallery.read_bal(needed("bal/problem-49-7776-pre.txt"))
     sol = least_squares(problem.residual, solver, problem.y0, problem.args, max_steps=50, throw=False)
-    assert 2 * float(sol.stats["cost"]) <= 26_900
+    # Rounding errors decide which of several minima is found, 26,761 to 27,349; an iteration that is stuck has 50,000.
+    assert 2 * float(sol.stats["cost"]) <= 27_500
 
 
 def test_small_pose_graph_in_single_precision():
