@@ -14,6 +14,7 @@ differential-algebraic systems", SIAM J. Sci. Comput. 19 (1998) 1495, doi:10.113
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox.internal as eqxi
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from sparsesolve.ode.stepping._algebraic import corrected, solve_sparse
+from sparsesolve.ode.stepping._algebraic import corrected, sparse_solver
 from sparsesolve.ode.system._system import StiffSystem
 
 
@@ -31,16 +32,17 @@ def after_jump(system: StiffSystem, t: Any, x: Float[Array, " n"], made_jump: An
         return x
     t = jnp.asarray(t)
 
-    def correct(x: Array, near: Array) -> Array:
+    def correction(near: Array) -> Callable[[Array], Array]:
         fixed, t0, x0 = lax.stop_gradient((system, t, near))
         jacobian = fixed.jacobian(t0, x0)
         mass = fixed.matrix(jnp.zeros_like(jacobian), 1.0, 0.0, t0, x0)
         steepest = jnp.max(jnp.abs(jacobian), initial=jnp.finfo(jacobian.dtype).tiny)
         h = jnp.finfo(jacobian.dtype).eps ** 0.5 * jnp.max(jnp.abs(mass)) / steepest
-        return solve_sparse(system, fixed.matrix(jacobian, 1.0, -h, t0, x0), h * system.rhs(t, x))
+        solve = sparse_solver(system, fixed.matrix(jacobian, 1.0, -h, t0, x0))
+        return lambda x: solve(h * system.rhs(t, x))
 
     def moved() -> Array:
-        found, okay = corrected(correct, x)
+        found, okay = corrected(correction, x)
         return jnp.where(made_jump & okay, found, x)
 
     return lax.cond(eqxi.unvmap_any(made_jump), moved, lambda: x)

@@ -35,8 +35,8 @@ MOST = 60
 LARGEST_DENSE = 400  # up to here a matrix without empty rows is looked at with dense matrices
 _LEAST = 1e-6  # damping
 
-Correction = Callable[[Array, Array], Array]
-"""`correct(x, near)`: of `x`, with matrices at `near`."""
+Correction = Callable[[Array], Callable[[Array], Array]]
+"""`correction(near)(x)`: of `x`, with matrices at `near`, which are factorized once."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,33 +74,33 @@ def correction(system: StiffSystem, parts: Algebraic, t: Array) -> Correction:
     rows = jnp.asarray(parts.equations)
     pattern = system.plan.pattern
 
-    def correct(x: Array, near: Array) -> Array:
+    def at(near: Array) -> Callable[[Array], Array]:
         fixed_t, fixed = lax.stop_gradient((t, near))
         jacobian = lax.stop_gradient(system.jacobian(fixed_t, fixed))
         mass = lax.stop_gradient(system.matrix(jnp.zeros_like(jacobian), 1.0, 0.0, fixed_t, fixed))
-        slope = system.rhs(t, x)
         if kernel is None:
-            data = jnp.where(rows[pattern.rows], jacobian, mass)
-            return solve_sparse(system, data, jnp.where(rows, -slope, 0.0))
+            solve = sparse_solver(system, jnp.where(rows[pattern.rows], jacobian, mass))
+            return lambda x: solve(jnp.where(rows, -system.rhs(t, x), 0.0))
         size = jnp.max(jnp.abs(mass)) / jnp.max(jnp.abs(jacobian), initial=jnp.finfo(system.dtype).tiny)
-        projected = kernel @ (kernel.T @ SparseMatrix(jacobian, pattern).todense())
+        onto = kernel @ kernel.T
+        projected = onto @ SparseMatrix(jacobian, pattern).todense()
         whole = SparseMatrix(mass, pattern).todense() + size * projected
-        return jnp.linalg.solve(whole, -size * (kernel @ (kernel.T @ slope)))
+        return lambda x: jnp.linalg.solve(whole, -size * (onto @ system.rhs(t, x)))
 
-    return correct
+    return at
 
 
-def solve_sparse(system: StiffSystem, data: Array, b: Array) -> Array:
-    """Solves with a matrix that has the pattern of `M - h J`; differentiable by `b`."""
+def sparse_solver(system: StiffSystem, data: Array) -> Callable[[Array], Array]:
+    """Factorizes a matrix that has the pattern of `M - h J`; solutions are differentiable by the right-hand side."""
     system = lax.stop_gradient(system)
-    state = system.state_of(system.factor(data), b.dtype)
+    state = system.state_of(system.factor(data), system.dtype)
     turned, _ = system.linear_solver.transpose(state, {})
 
     def solve(chosen: Any) -> Callable[[Any, Array], Array]:
         return lambda _, r: system.linear_solver.compute(chosen, r, {})[0]
 
     matrix = SparseMatrix(data, system.plan.pattern)
-    return lax.custom_linear_solve(lambda v: matrix @ v, b, solve(state), solve(turned))
+    return lambda b: lax.custom_linear_solve(lambda v: matrix @ v, b, solve(state), solve(turned))
 
 
 def relative_size(change: Float[Array, " n"], x: Float[Array, " n"]) -> Float[Array, ""]:
@@ -108,14 +108,15 @@ def relative_size(change: Float[Array, " n"], x: Float[Array, " n"]) -> Float[Ar
     return jnp.max(jnp.abs(change) / (1.0 + jnp.abs(x)), initial=0.0)
 
 
-def corrected(correct: Correction, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
+def corrected(newton: Correction, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """A state that solves the equations without derivatives, and whether one was found; traced.
 
     Newton's method, damped by the natural monotonicity test: with the matrices of a step its simplified successor must
     be shorter. Along an exponential (a diode, a reaction) whole steps would overshoot by orders of magnitude and creep
     back. Derivatives are those of the implicit function: by what stays and what f depends on; the guess drops out.
     """
-    huge = jnp.asarray(jnp.finfo(x.dtype).max, x.dtype)
+    one = jnp.ones((), x.real.dtype)
+    huge = jnp.finfo(one.dtype).max * one
     rounding = jnp.finfo(x.dtype).eps ** 0.375
 
     def proceed(carry: tuple[Array, Array, Array, Array, Array]) -> Array:
@@ -124,21 +125,21 @@ def corrected(correct: Correction, x: Float[Array, " n"]) -> tuple[Float[Array, 
 
     def advance(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
         now, size, _, damping, count = carry
-        change = lax.stop_gradient(correct(now, now))
+        correct = newton(now)
+        change = lax.stop_gradient(correct(now))
         length = relative_size(change, now)
         trial = now + damping * change
-        left = relative_size(lax.stop_gradient(correct(trial, now)), now)
+        left = relative_size(lax.stop_gradient(correct(trial)), now)
         good = (left <= (1 - damping / 4) * length) | (length <= rounding)
         whole = jnp.where(good & (damping == 1), length, huge)
         eased = jnp.where(good, jnp.minimum(4 * damping, 1.0), damping / 4)
         return jnp.where(good, trial, now), whole, size, eased, count + 1
 
     start = lax.stop_gradient(x)
-    one = jnp.ones((), x.real.dtype)
     found, size, last, *_ = lax.while_loop(proceed, advance, (start, huge, huge, one, jnp.asarray(0)))
     found, size, last = jax.tree.map(lax.stop_gradient, (found, size, last))
     near = found + (x - start)
-    return near + correct(near, found), ended(size, last)
+    return near + newton(found)(near), ended(size, last)
 
 
 def ended(size: Any, last: Any) -> Any:

@@ -91,7 +91,7 @@ def _solve_once(system: StiffSystem, equations: Any, kernel: Any, t: Array, x: A
 @eqx.filter_jit
 def correct_once(system: StiffSystem, equations: Any, kernel: Any, t: Array, x: Array) -> Array:
     """One correction, compiled; the code is kept by the plan of the system."""
-    return correction(system, Algebraic(equations, kernel), t)(x, x)
+    return correction(system, Algebraic(equations, kernel), t)(x)(x)
 
 
 def report_of(system: StiffSystem, old: Any, new: Any) -> str:
