@@ -3,7 +3,8 @@
 Identity of the function object alone is not enough: a closure cell may be rebound, an attribute set, a global
 changed in a notebook, and the old answer would be silently wrong. So the key also holds what the function refers
 to: defaults, closure cells, the globals it names, attributes of a method's object, through helper functions and
-objects to a small depth, all compared by identity. A miss only costs a trace.
+objects to a small depth, all compared by identity, and NumPy arrays, which can be written to, by what they hold as
+well. A miss only costs a trace.
 """
 
 from __future__ import annotations
@@ -35,6 +36,19 @@ class Same:
         return isinstance(other, Same) and self.value is other.value
 
 
+class _Written(Same):
+    """A NumPy array and what was written in it when it was seen."""
+
+    def __init__(self, value: np.ndarray):
+        super().__init__(value)
+        self.content = (value.shape, value.dtype.str, hash(value.tobytes()))
+
+    __hash__ = Same.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Written) and super().__eq__(other) and self.content == other.content
+
+
 def call_key(fn: Any, setting: Hashable) -> Hashable | None:
     """The key of a call with the function `fn` under a hashable `setting`.
 
@@ -48,7 +62,7 @@ def call_key(fn: Any, setting: Hashable) -> Hashable | None:
     if any(isinstance(value, Tracer) for value in held):
         return None
     try:
-        key = (weakref.ref(function), tuple(Same(value) for value in held), setting)
+        key = (weakref.ref(function), tuple(_seen(value) for value in held), setting)
         hash(key)
     except TypeError:
         return None
@@ -58,6 +72,10 @@ def call_key(fn: Any, setting: Hashable) -> Hashable | None:
 def forget_with(fn: Any, forget: Any, key: Hashable) -> None:
     """Calls `forget(key)` once the function is gone."""
     weakref.finalize(getattr(fn, "__func__", fn), forget, key).atexit = False
+
+
+def _seen(value: Any) -> Same:
+    return _Written(value) if isinstance(value, np.ndarray) else Same(value)
 
 
 def _referred(value: Any, depth: int) -> Iterator[Any]:

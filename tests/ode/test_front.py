@@ -34,6 +34,24 @@ def test_an_event_of_a_stiff_problem_is_located(solver):
     np.testing.assert_allclose(sol.ys["fast"][-1, 0], 0.5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("condition", "end"), [
+    (lambda t, y, args, **others: t - 0.25, 0.25),
+    (lambda t, y, args, *, terms, **others: terms.vf(t, y, args)[0] - 2 * y[0] * 0.5 - 0.3, 0.3),
+    (lambda t, y, args, *, t1, **others: t - 0.5 - t1, 0.5),
+])  # fmt: skip
+def test_conditions_of_events_see_times_terms_and_arguments_of_the_user_also_backward(condition, end):
+    event = dfx.Event(condition, optx.Newton(1e-10, 1e-10))
+    f = lambda t, y, args: args["one"] * y + t  # noqa: E731
+    sol = solve_ode(f, 1.0, 0.0, jnp.ones(1), {"one": 1.0}, event=event)
+    np.testing.assert_allclose(sol.ts[0], end, rtol=1e-9)
+
+
+def test_a_steady_state_is_an_event():
+    event = dfx.Event(dfx.steady_state_event())
+    sol = solve_ode(lambda t, y, rate: rate * (1 - y), 0.0, 1e3, jnp.zeros(1), 10.0, mass=np.eye(1), event=event)
+    assert 1.0 < float(sol.ts[0]) < 3.0 and abs(float(sol.ys[0, 0]) - 1) < 1e-5
+
+
 def test_dense_output_steps_and_functions_of_the_state():
     whole = lambda t, y, rate: y["slow"].sum()  # noqa: E731
     at = dfx.SaveAt(subs=[dfx.SubSaveAt(steps=True, fn=whole), dfx.SubSaveAt(ts=jnp.asarray([0.3, 0.7]))])

@@ -80,6 +80,28 @@ def test_a_changed_closure_is_noticed():
         np.testing.assert_allclose(sol.ys[0], np.exp(-rate), rtol=1e-4)
 
 
+def test_an_array_written_to_in_place_is_noticed():
+    rate = np.ones(1)
+    f = lambda t, y, args: -rate[0] * y  # noqa: E731
+    for value in (1.0, 2.0):
+        rate[0] = value
+        np.testing.assert_allclose(solve_ode(f, 0.0, 1.0, jnp.ones(1)).ys[0], np.exp(-value), rtol=1e-4)
+
+
+def test_a_single_precision_state_with_tables_of_its_precision():
+    table = jnp.asarray([1.0, 2.0], jnp.float32)  # times of float64 make the state float64
+    sol = solve_ode(lambda t, y, a: jax.lax.mul(-table.astype(y.dtype), y), 0.0, 1.0, table, rtol=1e-4)
+    np.testing.assert_allclose(sol.ys[0], [np.exp(-1.0), 2 * np.exp(-2.0)], rtol=1e-4)
+
+
+@pytest.mark.parametrize("solver", [None, BDF()])
+def test_no_absolute_tolerance_for_a_component_that_stays_zero(solver):
+    f = lambda t, y, a: -y  # noqa: E731
+    none, some = (solve_ode(f, 0.0, 1.0, jnp.asarray([1.0, 0.0]), solver=solver, atol=atol) for atol in (0.0, 1e-12))
+    assert int(none.stats["num_steps"]) == int(some.stats["num_steps"])
+    np.testing.assert_allclose(none.ys, some.ys, rtol=1e-9)
+
+
 def test_tolerances_for_each_component_and_leaf():
     loose = solve_ode(relax, 0.0, 2.0, START, 100.0, rtol=1e-3, atol=1e-5)
     mixed = solve_ode(
@@ -155,6 +177,17 @@ BAD = {
         lambda: solve_ode(relax, 0.0, 1.0, START, 1.0, saveat=dfx.SaveAt(ts=jnp.asarray([0.5, 2.0]))),
         "with 2, outside of the interval",
     ),
+    "order of ts": (
+        lambda: solve_ode(relax, 1.0, 0.0, START, 1.0, saveat=dfx.SaveAt(ts=jnp.asarray([0.5, 0.7]))),
+        r"not sorted from t0=1 to t1=0; .*\[::-1\]",
+    ),
+    "no time": (
+        lambda: solve_ode(relax, 0.0, 1.0, START, 1.0, saveat=dfx.SaveAt(ts=jnp.asarray([0.5, jnp.nan]))),
+        "with nan, outside of the interval",
+    ),
+    "backward step": (lambda: solve_ode(relax, 0.0, 1.0, START, 1.0, dt0=-0.1), "dt0=-0.1 .*sign of t1 - t0"),
+    "no step": (lambda: solve_ode(relax, 0.0, 1.0, START, 1.0, dt0=0.0), "dt0=0 .*other than zero"),
+    "jump": (lambda: solve_ode(relax, 0.0, 1.0, START, 1.0, jump_ts=[0.5, np.nan]), "jump_ts=.*all of them numbers"),
     "integers": (lambda: solve_ode(relax, 0.0, 1.0, jnp.arange(3)), "dtype int.*write y0 as floats"),
     "text": (lambda: solve_ode(relax, 0.0, 1.0, {"a": "b"}), r"y0\['a'\] of type str"),
     "index": (

@@ -104,7 +104,7 @@ def _integration(pure: PureFunction, static: StaticLeaves, setting: Setting) -> 
             packed,
             saveat=_seen_by_user(wishes["saveat"]),
             stepsize_controller=wishes["controller"],
-            event=_event_seen_by_user(wishes["event"]),
+            event=_event_seen_by_user(wishes["event"], jnp.where(t0 < t1, 1, -1), wishes["solver"]),
             adjoint=wishes["adjoint"],
             progress_meter=wishes["meter"],
             max_steps=setting.max_steps,
@@ -137,12 +137,36 @@ def _mass_seen_by_user(solver: Any) -> Any:
     return dataclasses.replace(solver, mass=lambda t, y, packed: mass(t, y, packed[0]))
 
 
-def _event_seen_by_user(event: dfx.Event | None) -> dfx.Event | None:
+class _ForUser(dfx.AbstractTerm):
+    """Terms of the compiled integration that take the user's arguments, at the times of the integration."""
+
+    term: dfx.AbstractTerm
+    packed: Any
+    direction: Any
+
+    def vf(self, t: Any, y: Any, args: Any) -> Any:
+        del args
+        return self.term.vf(t * self.direction, y, self.packed)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return self.term.contr(t0, t1, **kwargs)
+
+    def prod(self, vf: Any, control: Any) -> Any:
+        return self.term.prod(vf, control)
+
+
+def _event_seen_by_user(event: dfx.Event | None, direction: Any, solver: Any) -> dfx.Event | None:
+    """Conditions get the user's arguments and times: diffrax 0.7 calls them with `-t` where it runs backwards."""
     if event is None:
         return None
 
     def condition(fn: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda t, y, args, **others: fn(t, y, args[0], **others)  # diffrax calls it by these names, too
+        def seen(t: Any, y: Any, args: Any, *, terms: Any, t0: Any, t1: Any, **others: Any) -> Any:
+            times = {"t0": t0 * direction, "t1": t1 * direction}
+            others = {**others, **times, "terms": _ForUser(terms, args, direction), "solver": solver}
+            return fn(t * direction, y, args[0], **others)
+
+        return seen  # diffrax calls it by these names, too
 
     conditions = jtu.tree_map(condition, event.cond_fn, is_leaf=callable)
     return dfx.Event(conditions, event.root_finder, event.direction)

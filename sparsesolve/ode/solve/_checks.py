@@ -15,8 +15,9 @@ from sparsesolve.ode.stepping._algebraic import LARGEST_DENSE, Algebraic
 from sparsesolve.ode.system._system import StiffSystem
 
 
-def check_times(t0: Any, t1: Any, saveat: Any) -> None:
-    """Refuses intervals that are empty or not finite, and times to save at outside of them. Concrete values only."""
+def check_times(t0: Any, t1: Any, dt0: Any, saveat: Any) -> None:
+    """Refuses intervals that are empty or not finite, first steps away from the end, and times to save at that are
+    outside of the interval or not in the order in which they are reached. Concrete values only."""
     if isinstance(t0, Tracer) or isinstance(t1, Tracer):
         return
     start, end = float(t0), float(t1)
@@ -31,12 +32,32 @@ def check_times(t0: Any, t1: Any, saveat: Any) -> None:
         ts = getattr(sub, "ts", None)
         if ts is None or isinstance(ts, Tracer):
             continue
-        outside = (np.asarray(ts) < min(start, end)) | (np.asarray(ts) > max(start, end))
-        if outside.any():
+        times = np.asarray(ts)
+        inside = (times >= min(start, end)) & (times <= max(start, end))
+        if not inside.all():
             raise ValueError(
-                f"solve_ode got saveat.ts with {float(np.asarray(ts)[outside][0]):g}, outside of the interval from "
+                f"solve_ode got saveat.ts with {float(times[~inside][0]):g}, outside of the interval from "
                 f"{start:g} to {end:g}; move t1 or leave it out."
             )
+        if (np.diff(times) * (end - start) < 0).any():
+            raise ValueError(
+                f"solve_ode got saveat.ts that are not sorted from t0={start:g} to t1={end:g}; write "
+                f"saveat=SaveAt(ts=jnp.sort(ts){'' if end > start else '[::-1]'})."
+            )
+    if dt0 is not None and not isinstance(dt0, Tracer) and not 0 < float(dt0) * np.sign(end - start) < np.inf:
+        raise ValueError(
+            f"solve_ode got dt0={float(dt0):g} for the interval from {start:g} to {end:g}; the first step is a finite "
+            "number other than zero, with the sign of t1 - t0. Leave it out to have it chosen."
+        )
+
+
+def check_jumps(jump_ts: Any) -> None:
+    """Refuses times of jumps that are not numbers. Concrete values only."""
+    if jump_ts is None or any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(jump_ts)):
+        return
+    times = np.asarray(jump_ts)
+    if not np.issubdtype(times.dtype, np.number) or np.isnan(times).any():
+        raise ValueError(f"solve_ode got jump_ts={jump_ts}; write an array of times, all of them numbers.")
 
 
 def check_tolerances(rtol: Any, atol: Any, structure: Structure) -> None:

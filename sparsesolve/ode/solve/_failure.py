@@ -50,7 +50,7 @@ def failure_sentence(
         return (
             f"solve_ode stopped {where}: steps have become too small to move time; {counts}. Likely causes: (a) the "
             "solution goes to infinity there; (b) f is not smooth or not finite there (a jump belongs into jump_ts); "
-            "(c) tolerances are below the rounding errors of f."
+            "(c) tolerances are below the rounding errors of f, or zero where a component is zero."
         )
     return f"solve_ode stopped {where}: {dfx.RESULTS[solution.result]} {counts}."
 

@@ -24,10 +24,7 @@ from sparsesolve.ode.multistep._bdf import BDF
 from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
 from sparsesolve.ode.solve._call import Setting, prepare_call, watch_of
-from sparsesolve.ode.solve._checks import (
-    check_times,
-    check_tolerances,
-)
+from sparsesolve.ode.solve._checks import check_jumps, check_times, check_tolerances
 from sparsesolve.ode.solve._choice import choose_solver, fitted, local_tolerances
 from sparsesolve.ode.solve._failure import failure_sentence
 from sparsesolve.ode.solve._initial import MODES, initial_values
@@ -124,9 +121,11 @@ def solve_ode(
     y0 = checked_unknowns("solve_ode", y0, why_inexact="which cannot hold a solution that changes continuously")
     structure = Structure.of(y0)
     saveat = dfx.SaveAt(t1=True) if saveat is None else saveat
-    check_times(t0, t1, saveat)
+    check_times(t0, t1, dt0, saveat)
+    check_jumps(jump_ts)
     check_tolerances(rtol, atol, structure)
     time = jnp.result_type(float)
+    y0 = jtu.tree_map(lambda leaf: leaf.astype(jnp.result_type(leaf, time)), y0)  # as diffrax does, before f is traced
     start, end = jnp.asarray(t0, time), jnp.asarray(t1, time)
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
     solver = choose_solver(f, start, y0, args, mass, sparsity) if solver is None else solver
@@ -139,7 +138,7 @@ def solve_ode(
         times = (start, end, 1e-5 * (end - start)) if dt0 is None else times
     wishes = {
         "solver": solver,
-        "controller": _controller(solver, rtol, atol, norm, jump_ts),
+        "controller": _controller(solver, rtol, _positive(atol), norm, jump_ts),
         "saveat": saveat,
         "event": event,
         "adjoint": _adjoint(saveat, adjoint, throw, max_steps is None),
@@ -201,10 +200,16 @@ def _controller(solver: Any, rtol: Any, atol: Any, norm: Any, jump_ts: Any) -> A
     return _clipped(WatchedController(inner, rtol, atol, norm), jump_ts)
 
 
+def _positive(atol: Any) -> Any:
+    """The absolute tolerance, and where it is zero the least number by which errors (of zero) can be divided."""
+    info = jnp.finfo(jnp.result_type(float))
+    return jtu.tree_map(lambda leaf: jnp.maximum(jnp.asarray(leaf, float), info.tiny / info.eps), atol)
+
+
 def _clipped(controller: WatchedController, jump_ts: Any) -> Any:
     if jump_ts is None or np.size(jump_ts) == 0:
         return controller
-    return dfx.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jump_ts, float)))
+    return dfx.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.ravel(jnp.asarray(jump_ts, float))))
 
 
 def _with_pivots(system: StiffSystem, solver: Any, times: Any, y0: Any) -> dfx.AbstractAdaptiveSolver:
