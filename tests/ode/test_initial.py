@@ -42,6 +42,27 @@ def test_a_consistent_start_is_not_touched():
     assert float(sol.ys["z"][0]) == float(right["z"]) and int(sol.stats["num_corrected_components"]) == 0
 
 
+def test_small_components_are_looked_at_in_units_of_their_tolerance():
+    f = lambda t, y, a: jnp.stack([-y[0], 1e12 * y[1] - y[0] ** 2])  # noqa: E731
+    start, options = jnp.asarray([1.0, 5e-12]), {"mass": MASS, "atol": np.asarray([1e-8, 1e-20])}
+    with pytest.warns(UserWarning, match=r"y0\[1\] changed from 5e-12 to 1e-12"):
+        sol = solve_ode(f, 0.0, 1.0, start, solver=BDF(), **options)
+    np.testing.assert_allclose(sol.ys[0, 1], 1e-12 * np.exp(-2.0), rtol=1e-5)
+
+
+def test_tolerances_may_be_traced():
+    right = {"x": jnp.asarray(1.0), "z": jnp.asarray(Z)}
+    steps = jax.vmap(lambda rtol: solve_ode(circuit, 0.0, 1.0, right, 1.0, mass=MASS, rtol=rtol).stats["num_steps"])
+    assert np.all(np.diff(steps(jnp.asarray([1e-8, 1e-6, 1e-4]))) < 0)
+
+
+@pytest.mark.parametrize("solver", [BDF(mass=MASS), Rodas5P(mass=MASS)])
+def test_a_mass_matrix_of_the_solver_is_as_good(solver):
+    with pytest.warns(UserWarning, match=r"y0\['z'\] changed from 5 to 0\.682328"):
+        sol = solve_ode(circuit, 0.0, 1.0, START, 1.0, solver=solver, saveat=dfx.SaveAt(t0=True))
+    np.testing.assert_allclose(sol.ys["z"][0], Z, rtol=1e-12)
+
+
 def test_refused_or_kept_where_wanted():
     with pytest.raises(ValueError, match=r"not consistent.*move y0\['z'\].*inconsistent='correct'"):
         solve_ode(circuit, 0.0, 1.0, START, 1.0, mass=MASS, inconsistent="refuse")

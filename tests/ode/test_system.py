@@ -10,6 +10,7 @@ import pytest
 from sparsesolve.jacobian import SparseJacobian
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.newton._kept import Kept, keep
+from sparsesolve.ode.system._mass import as_matrix
 from sparsesolve.ode.system._real import RealStructure
 from sparsesolve.ode.system._system import prepare_system
 from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
@@ -90,6 +91,23 @@ def test_mass_matrix_constant_and_function():
     np.testing.assert_allclose(w, jnp.diag(1 + 2 * y) - 0.5 * jac)
     with pytest.raises(ValueError, match=r"shape \(3, 3\) and the state has 7"):
         prepare_system(dfx.ODETerm(f), 0.0, y, None, mass=np.eye(3))
+
+
+@pytest.mark.parametrize(("mass", "words"), [
+    (2.0, r"type float and shape \(\)"),
+    ("x", r"type str and shape \(\)"),
+    (np.diag([1.0, np.nan]), "NaN or infinite"),
+    (np.diag([1.0, 1j]), "dtype complex128"),
+])  # fmt: skip
+def test_what_is_no_mass_matrix_is_told(mass, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        as_matrix(mass)
+
+
+def test_a_traced_diagonal_stays_sparse():
+    found = []
+    jax.make_jaxpr(lambda d: found.append(as_matrix(d).pattern) or d)(jnp.ones(5))
+    assert found[0].nnz == 5
 
 
 def test_a_second_trace_finds_the_plan():

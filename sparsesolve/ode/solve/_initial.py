@@ -1,6 +1,6 @@
 """Initial values that solve the equations without derivatives: looked at, corrected, told.
 
-Of concrete values only what is off by more than the relative tolerance is corrected, with a warning that names the
+Of concrete values only what is off by more than the tolerance is corrected, with a warning that names the
 components. Inside transformations every start is corrected, and `stats` tells how many components have moved and how
 far; where no consistent start is found it becomes NaN, with which no step succeeds.
 """
@@ -24,12 +24,13 @@ from sparsesolve.ode.solve._checks import check_constraints, check_given_index, 
 from sparsesolve.ode.stepping._algebraic import Algebraic, corrected, correction
 from sparsesolve.ode.stepping._consistent import NOT_FOUND, correct_once, report_of, solve_algebraic
 from sparsesolve.ode.system._system import StiffSystem
+from sparsesolve.ode.system._weights import tolerance_weights
 
 MODES = ("correct", "refuse", "keep")
 
 
 def initial_values(
-    system: StiffSystem, t0: Any, y0: PyTree[Array], solver: Any, rtol: Any, inconsistent: str
+    system: StiffSystem, t0: Any, y0: PyTree[Array], solver: Any, rtol: Any, atol: Any, inconsistent: str
 ) -> tuple[PyTree[Array], dict[str, Any]]:
     """The start to integrate from, and what `stats` says of it.
 
@@ -39,6 +40,7 @@ def initial_values(
         y0: as the user gave it.
         solver: the start of a Radau method that knows the index of components is looked at, not corrected.
         rtol: relative tolerance.
+        atol: absolute tolerance.
         inconsistent: `"correct"`, `"refuse"` or `"keep"`.
 
     Raises:
@@ -51,7 +53,8 @@ def initial_values(
     parts = _algebraic(system, solver, t, x)
     if parts is None:
         return y0, {}
-    traced = any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves((eqx.filter(system, eqx.is_array), t, x)))
+    operands = eqx.filter(system, eqx.is_array), t, x, rtol, atol
+    traced = any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(operands))
     if higher:
         if not traced and inconsistent != "keep":
             check_constraints(system, parts, t, x, rtol)
@@ -65,7 +68,7 @@ def initial_values(
         check_index(system, t, x)
         if inconsistent == "keep":
             return y0, {}
-        found = _looked_at(system, parts, t, x, rtol, inconsistent)
+        found = _looked_at(system, parts, t, x, _allowed(system, x, rtol, atol), inconsistent)
     change = jax.lax.stop_gradient(jnp.abs(found - x))
     count = jnp.sum(change > 1e-6 * jnp.maximum(jnp.abs(x), 1e-6))
     stats = {"num_corrected_components": count, "largest_correction": jnp.max(change, initial=0.0)}
@@ -84,16 +87,24 @@ def _algebraic(system: StiffSystem, solver: Any, t: Array, x: Array) -> Algebrai
         return Algebraic.of(matrix)
 
 
-def _looked_at(system: StiffSystem, parts: Algebraic, t: Array, x: Array, rtol: Any, inconsistent: str) -> Array:
+def _allowed(system: StiffSystem, x: Array, rtol: Any, atol: Any) -> np.ndarray:
+    """What each component may be off by: its tolerance, or what rounding errors of `f` may make of it."""
+    size = np.abs(np.asarray(x))
+    rounding = 1e3 * float(jnp.finfo(system.dtype).eps) * np.max(size, initial=0.0)
+    with jax.ensure_compile_time_eval():
+        tolerance = np.asarray(tolerance_weights(system.structure, rtol, atol, x))
+    return np.maximum(np.maximum(tolerance, 1e-8 * size), rounding + 1e-300)
+
+
+def _looked_at(
+    system: StiffSystem, parts: Algebraic, t: Array, x: Array, allowed: np.ndarray, inconsistent: str
+) -> Array:
     first = np.abs(np.asarray(correct_once(system, parts.equations, parts.kernel, t, x)))
-    loose = max([float(np.max(np.asarray(leaf))) for leaf in jtu.tree_leaves(rtol)], default=0.0)
-    values = np.abs(np.asarray(x))
-    scale = values + np.max(values, initial=0.0) + 1e-300
-    if not np.isfinite(values).all():
+    if not np.isfinite(np.asarray(x)).all():
         return x  # f will not be finite, which is told elsewhere
-    if np.isfinite(first).all() and (first <= max(loose, 1e-8) * scale).all():
+    if np.isfinite(first).all() and (first <= allowed).all():
         return x
-    worst = int(np.argmax(np.where(np.isfinite(first), first / scale, np.inf)))
+    worst = int(np.argmax(np.where(np.isfinite(first), first / allowed, np.inf)))
     if inconsistent == "refuse":
         raise ValueError(
             f"solve_ode got a start that is not consistent: the equations without derivatives would move "

@@ -128,12 +128,13 @@ def solve_ode(
     y0 = jtu.tree_map(lambda leaf: leaf.astype(jnp.result_type(leaf, time)), y0)  # as diffrax does, before f is traced
     start, end = jnp.asarray(t0, time), jnp.asarray(t1, time)
     times = (start, end, None if dt0 is None else jnp.asarray(dt0, time))
+    mass = getattr(solver, "mass", None) if mass is None else mass
     solver = choose_solver(f, start, y0, args, mass, sparsity) if solver is None else solver
     solver = fitted(solver, mass, sparsity)
     started: dict[str, Any] = {}
     if mass is not None:
         system = prepare_system(dfx.ODETerm(f), start, y0, args, sparsity=sparsity, mass=mass)
-        y0, started = initial_values(system, start, y0, solver, rtol, inconsistent)
+        y0, started = initial_values(system, start, y0, solver, rtol, atol, inconsistent)
         solver = _with_pivots(system, solver, times, y0)
         times = (start, end, 1e-5 * (end - start)) if dt0 is None else times
     wishes = {

@@ -91,16 +91,40 @@ def prepare_mass(mass: Any, t: Any, y: PyTree[Array], args: Any, structure: Real
 
 
 def as_matrix(mass: Any) -> SparseMatrix:
-    """A constant matrix of any kind; one dimension means a diagonal."""
+    """A constant matrix of any kind; one dimension means a diagonal.
+
+    Raises:
+        TypeError: for complex matrices.
+        ValueError: for what is no matrix, and for entries that are not finite.
+    """
+    matrix = _read(mass)
+    if jnp.issubdtype(matrix.data.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"The mass matrix is of dtype {matrix.data.dtype}; write the equations for real and imaginary parts, with "
+            "a mass matrix for both."
+        )
+    if not isinstance(matrix.data, Tracer) and not np.isfinite(np.asarray(matrix.data)).all():
+        raise ValueError("The mass matrix has entries that are NaN or infinite.")
+    return matrix
+
+
+def _read(mass: Any) -> SparseMatrix:
     if isinstance(mass, SparseMatrix):
         return mass
     if hasattr(mass, "tocsr"):
         return SparseMatrix.from_scipy(mass)
     if isinstance(mass, Tracer):
         if mass.ndim == 1:
-            mass = jnp.diag(mass)
+            ends = np.arange(mass.shape[0] + 1)
+            return SparseMatrix(mass, SparsityPattern(ends, ends[:-1], (mass.shape[0], mass.shape[0])))
         return SparseMatrix.from_dense(mass, SparsityPattern.from_dense(np.ones(mass.shape, bool)))
     array = np.asarray(mass)
+    if array.ndim not in (1, 2) or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise ValueError(
+            f"A mass matrix of type {type(mass).__name__} and shape {array.shape} was given; write a SparseMatrix, a "
+            "SciPy matrix, a two-dimensional array, the diagonal as a one-dimensional array, or a function of "
+            "(t, y, args) that returns one of them."
+        )
     return SparseMatrix.from_dense(np.diag(array) if array.ndim == 1 else array)
 
 
