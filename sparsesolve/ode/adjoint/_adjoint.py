@@ -24,11 +24,11 @@ from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
-import jax.tree_util as jtu
-from jax.core import Tracer
 
+from sparsesolve.ode.adjoint._closures import closed_equations, closes_over_tracers
 from sparsesolve.ode.adjoint._derivative import Run, attach
 from sparsesolve.ode.adjoint._methods import steps_of
+from sparsesolve.ode.adjoint._saveat import parts_of
 from sparsesolve.ode.adjoint._tape import room_for
 
 
@@ -36,9 +36,9 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
     """Forward and reverse mode through the stiff solvers of this package, sparse, at the cost of one to two more
     integrations.
 
-    The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, split right-hand sides,
-    Rosenbrock methods that keep their Jacobian, jumps of systems with a mass matrix, events, dense output,
-    `SaveAt(steps=k)` with `k > 1`, states of solver or controller that were handed over or are to be returned.
+    The default of `solve_ode`. What it cannot do it leaves to `otherwise`: other solvers, Rosenbrock methods that keep
+    their Jacobian, a part of `saveat` with both `ts` and `steps`, states of solver or controller that were handed over
+    or are to be returned.
 
     Attributes:
         records: steps whose vectors are held at once; by default what fits into 64 MB, at least 128. Longer
@@ -69,20 +69,21 @@ class DiscreteAdjoint(dfx.AbstractAdjoint):
             return self.otherwise.loop(**call)
         init = call["init_state"]
         system = steps.system(call["terms"], call["t0"], init.y, call["args"])
-        captured = system.rhs.captured, getattr(system.mass, "captured", ())
-        if any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(captured)):
-            return self.otherwise.loop(**call)
-        if system.mass is not None and _jumps(call["stepsize_controller"]):  # states are corrected there
+        if closes_over_tracers(system):
+            call = closed_equations(call)
+            steps = steps_of(call)
+            system = steps.system(call["terms"], call["t0"], init.y, call["args"])
+        told = system.mass is not None and init.made_jump is not False  # of a jump before the first step
+        if told or closes_over_tracers(system):
             return self.otherwise.loop(**call)
         throw = call.pop("throw") or (isinstance(self, UnseenStates) and self.throw)
         for name in ("passed_solver_state", "passed_controller_state"):
             call.pop(name)
-        subs = jtu.tree_leaves(call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
         vector = system.size * system.dtype.itemsize
         sizes = steps.vectors(system) * vector, steps.rows * vector
-        whole = any(sub.steps for sub in subs)
+        whole = any(sub.steps for sub in parts_of(call["saveat"]))
         bound = call["max_steps"]
-        if isinstance(self, UnseenStates) and self.boundless and not whole:
+        if isinstance(self, UnseenStates) and self.boundless and not (whole or call["saveat"].dense):
             bound = None
         room = room_for(self.records, bound, *sizes, whole=whole)
         return attach(Run(self._loop, steps, call, room, throw), system)
@@ -100,19 +101,6 @@ class UnseenStates(DiscreteAdjoint):
     boundless: bool = eqx.field(static=True, default=False)
 
 
-def _jumps(controller: Any) -> bool:
-    clips = jtu.tree_leaves(controller, is_leaf=lambda c: isinstance(c, dfx.ClipStepSizeController))
-    return any(isinstance(c, dfx.ClipStepSizeController) and c.jump_ts is not None for c in clips)
-
-
 def _supported(call: dict[str, Any]) -> bool:
-    saveat = call["saveat"]
-    subs = jtu.tree_leaves(saveat.subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
-    plain = all(sub.steps == 0 or (sub.steps == 1 and sub.ts is None) for sub in subs)
-    return (
-        plain
-        and not saveat.dense
-        and call["event"] is None
-        and not call["passed_solver_state"]
-        and not call["passed_controller_state"]
-    )
+    plain = all(sub.steps == 0 or sub.ts is None for sub in parts_of(call["saveat"]))
+    return plain and not call["passed_solver_state"] and not call["passed_controller_state"]

@@ -12,6 +12,7 @@ W = M - c J(t_1, y_1), or its transpose, for every step.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -44,6 +45,7 @@ class BdfRecord(eqx.Module):
     fresh: Array
     y: Array
     moved: Any  # y_1 - (y_p - psi), with a mass matrix
+    jumped: Array | None = None  # whether the state was corrected before the step, where any is
 
 
 class BdfMemory(eqx.Module):
@@ -73,6 +75,10 @@ class BdfSteps:
     def system(self, terms: Any, t: Any, y: Any, args: Any) -> StiffSystem:
         """The prepared system."""
         return self.solver._system(terms, t, y, args)
+
+    def corrects(self, system: StiffSystem) -> bool:
+        """Whether the solver corrects states after jumps."""
+        return system.mass is not None
 
     def recording(self, call: dict[str, Any], system: StiffSystem) -> dict[str, Any]:
         """The call of diffrax's loop whose states tell all that records need."""
@@ -148,6 +154,19 @@ class BdfSteps:
         powers += [jnp.zeros_like(x)] * (ROWS - MAX_ORDER - 1)
         return jnp.where(jnp.arange(ROWS) <= order, jnp.stack(powers), 0.0).astype(dtype)
 
+    def dense_rows(self, carry: Array) -> int:
+        """Leading rows of the history from which `dense_info` is made."""
+        del carry
+        return 1 + MAX_ORDER
+
+    def dense_info(self, system: StiffSystem, records: BdfRecord, rows: Array) -> dict[str, Any]:
+        """Tangents of what diffrax keeps of each step, from those rows of all steps, `(steps, rows, n)`."""
+        unravel, order = jax.vmap(system.structure.unravel), jnp.where(records.fresh, 1, records.order)
+        used = jnp.arange(1, 1 + MAX_ORDER) <= order[:, None]
+        differences = jnp.where(used[:, :, None], rows[:, 1:], 0.0)
+        steps = jnp.zeros_like(records.end)
+        return {"y1": unravel(rows[:, 0]), "differences": jax.vmap(unravel)(differences), "step": steps}
+
     def slope(self, record: BdfRecord, after: Any, t: Array) -> Array:
         """Of the interpolated solution at `t`, in the step that ends with `after`, a state of diffrax's loop."""
         history = after.solver_state.differences
@@ -163,7 +182,7 @@ class BdfSteps:
         step = (record.end - record.start).astype(dtype)
 
         def begin() -> Array:
-            slope = p.start_tangent(record.start, x0, step, d[0], moved)
+            slope = p.tangent(_start_slope(record), (x0,), (d[0],), moved)
             return jnp.zeros_like(d).at[0].set(d[0]).at[1].set(step * slope)
 
         d = lax.cond(eqxi.unvmap_any(record.fresh), lambda: jnp.where(record.fresh, begin(), d), lambda: d)
@@ -192,7 +211,8 @@ class BdfSteps:
 
         def begin(loop: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
             _, d, sums = loop
-            x, sums = p.start_cotangents(record.start, x0, step, jnp.where(record.fresh, step * d[1], 0.0), sums)
+            here = jnp.where(record.fresh, step * d[1], 0.0)
+            x, sums = p.start_cotangents(_start_slope(record), record.start, x0, here, sums)
             alone = jnp.zeros_like(d).at[0].set(d[0] + x)
             return jnp.zeros_like(record.fresh), jnp.where(record.fresh, alone, d), sums
 
@@ -224,6 +244,10 @@ class BdfSteps:
         order = jnp.where(fresh, 1, order)
         ratio = jnp.where(fresh, 1.0, h / step).astype(dtype)
         return order, ratio, (h / jnp.asarray(ALPHA, h.dtype)[order]).astype(dtype)
+
+
+def _start_slope(record: BdfRecord) -> Callable[[StiffSystem, Array], Array]:
+    return lambda system, x: start_slope(system, record.start, x, record.end - record.start)
 
 
 def _residual(system: StiffSystem, record: BdfRecord, c: Any, sign: float = -1.0) -> Array:

@@ -16,11 +16,15 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from sparsesolve.linear._raising import raise_unless
+from sparsesolve.ode.adjoint._closures import closed_observers
+from sparsesolve.ode.adjoint._end import end_of, place_of_event
+from sparsesolve.ode.adjoint._jumps import may_jump, recorded, without_jumps
 from sparsesolve.ode.adjoint._methods import steps_of
 from sparsesolve.ode.adjoint._moving import Moving, any_moves, full, full_tree, moves
 from sparsesolve.ode.adjoint._parameters import Parameters, parameters_of, with_parameters
-from sparsesolve.ode.adjoint._saves import SAVE_STATE, Saves
-from sparsesolve.ode.adjoint._slopes import Slopes, is_save_state
+from sparsesolve.ode.adjoint._saveat import SAVE_STATE, buffers_of, is_save_state, parts_of, times_of
+from sparsesolve.ode.adjoint._saves import Saves
+from sparsesolve.ode.adjoint._slopes import Slopes
 from sparsesolve.ode.adjoint._sweep import FAILURES, Sweep
 from sparsesolve.ode.adjoint._tape import Room, Tape
 from sparsesolve.ode.stepping._start import start_slope
@@ -30,7 +34,6 @@ _TWICE = (
     "DiscreteAdjoint gives first derivatives only; for second derivatives write adjoint=diffrax.DirectAdjoint(), or "
     "forward mode twice with adjoint=diffrax.ForwardMode()."
 )
-_CLOSED = "DiscreteAdjoint has no derivatives by values that a function in saveat closes over; hand them over in args."
 _JUMPS = (
     "DiscreteAdjoint has no derivatives by jump_ts or step_ts; write adjoint=diffrax.RecursiveCheckpointAdjoint(), or "
     "jax.lax.stop_gradient around the times."
@@ -56,9 +59,9 @@ class Run:
     throw: bool
 
     @property
-    def subs(self) -> list[Any]:
+    def subs(self) -> list[dfx.SubSaveAt]:
         """Parts of `saveat`."""
-        return jtu.tree_leaves(self.call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
+        return parts_of(self.call["saveat"])
 
     def plain(self) -> Any:
         """The integration as diffrax makes it."""
@@ -69,28 +72,34 @@ class Run:
         """The same, and records of the steps, slopes where times move, and states at the times saved at."""
         extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
         call = self.steps.recording(self.call, system)
-        call = _saving_states(call, [times_of(call)[k] for k in extra])
+        call = _saving_states(call, [self.subs[k].ts for k in extra])
         tape = Tape.empty(self.room, self.steps, system, call["init_state"])
-        slopes = Slopes.empty(system, times_of(self.call), along)
+        slopes = Slopes.empty(system, times_of(self.call["saveat"]), along)
         found: list[Any] = []
+        jumps: list[bool] = []
 
         def write(kept: tuple[Tape, Slopes], before: Any, after: Any) -> tuple[Tape, Slopes]:
             tape, slopes = kept
-            record = self.steps.record(system, before, after)
+            jumps.append(may_jump(after))
+            record = recorded(self.steps, system, before, after)
             slopes = slopes.written(self.steps, record, before, after)
             return tape.written(self.room, self.steps, system, record, before, after), slopes
 
         inner, outer = _loops((write, (tape, slopes), found))
         final, aux = self.loop(**call, inner_while_loop=inner, outer_while_loop=outer)
         tape, slopes = found[0]
+        if not any(jumps):
+            tape = dataclasses.replace(tape, records=without_jumps(tape.records))
         if moves(along.t1):
             slopes = slopes.ended(self.steps, tape.records, final)
         final = self.steps.recorded(final)
-        own, states = final.save_state
         raw: list[Any] = [None] * len(self.subs)
-        for k, saved in zip(extra, states, strict=True):
-            raw[k] = saved.ys
-        return (eqx.tree_at(lambda s: s.save_state, final, own, is_leaf=lambda s: s is None), aux), tape, slopes, raw
+        if extra:
+            own, states = final.save_state
+            for k, saved in zip(extra, states, strict=True):
+                raw[k] = saved.ys
+            final = eqx.tree_at(lambda s: s.save_state, final, own, is_leaf=lambda s: s is None)
+        return (final, aux), tape, slopes, raw
 
 
 def _loops(recording: Any) -> tuple[Callable, Callable]:
@@ -126,7 +135,9 @@ def _saving_states(call: dict[str, Any], ts: list[Any]) -> dict[str, Any]:
     """The call with further parts of `saveat` that save the state itself."""
     init = call["init_state"]
     parts = [dfx.SubSaveAt(ts=t) for t in ts]
-    kind = type(jtu.tree_leaves(init.save_state, is_leaf=is_save_state)[0])
+    if not ts:
+        return call
+    kind = type(buffers_of(init)[0])
     room = lambda count: jtu.tree_map(lambda y: jnp.full((count, *y.shape), jnp.inf, y.dtype), init.y)  # noqa: E731
     saved = [kind(saveat_ts_index=0, ts=jnp.full_like(t, jnp.inf), ys=room(t.shape[0]), save_index=0) for t in ts]
     saveat = eqx.tree_at(lambda s: s.subs, call["saveat"], (call["saveat"].subs, parts))
@@ -136,7 +147,7 @@ def _saving_states(call: dict[str, Any], ts: list[Any]) -> dict[str, Any]:
 
 def attach(run: Run, system: StiffSystem) -> Any:
     """Runs the integration; its saved values are differentiable."""
-    call = _closed(run.call)
+    call = closed_observers(run.call)
     run = dataclasses.replace(run, call=call)
     parameters = jtu.tree_leaves(parameters_of(system))
     moving = Moving(
@@ -146,6 +157,8 @@ def attach(run: Run, system: StiffSystem) -> Any:
         [sub.ts for sub in run.subs],
         parameters,
         eqx.filter(call["args"], eqx.is_array),
+        [eqx.filter(sub.fn, eqx.is_array) for sub in run.subs],
+        None if call["event"] is None else eqx.filter(call["event"].cond_fn, eqx.is_array),
     )
     rest, static = eqx.partition((_guarded(call), system), eqx.is_array)
     box: list[Any] = []
@@ -190,20 +203,6 @@ def _guarded(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "stepsize_controller": controller}
 
 
-def _closed(call: dict[str, Any]) -> dict[str, Any]:
-    """The call with functions in `saveat` whose surroundings are arrays of their own."""
-    init = call["init_state"]
-
-    def convert(sub: Any) -> Any:
-        if sub.fn is SAVE_STATE:
-            return sub
-        fn = eqx.filter_closure_convert(sub.fn, call["t0"], init.y, call["args"])
-        return eqx.tree_at(lambda s: s.fn, sub, eqxi.nondifferentiable(fn, msg=_CLOSED))
-
-    subs = jtu.tree_map(convert, call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
-    return {**call, "saveat": eqx.tree_at(lambda s: s.subs, call["saveat"], subs)}
-
-
 def _tangents(
     run: Run,
     system: StiffSystem,
@@ -213,8 +212,8 @@ def _tangents(
     tape: Tape,
     slopes: Slopes,
     raw: list[Any],
-) -> list[tuple[Any, Any]]:
-    """Tangents `(ts, ys)` of every part of `saveat`."""
+) -> tuple[list[tuple[Any, Any]], Any]:
+    """Tangents `(ts, ys)` of every part of `saveat`, and of dense output."""
     structure = system.structure
     flags = [moves(d) for d in along.parameters]
     x0 = structure.ravel(moving.y)
@@ -224,12 +223,14 @@ def _tangents(
     system = eqxi.nondifferentiable(system, msg=_TWICE)
     count = final.num_accepted_steps
     if run.throw:  # here, too: derivatives need no value that `diffeqsolve` checks
-        count = raise_unless(final.result == dfx.RESULTS.successful, final.result, count)
+        count = raise_unless(dfx.is_okay(final.result), final.result, count)
     if run.call["max_steps"] is None or run.room.steps < run.call["max_steps"]:
         count = raise_unless(count <= run.room.steps, FAILURES.too_many_steps, count)
-    shapes = [None if sub.ts is None else sub.ts.shape[0] for sub in run.subs]
-    steps = any(sub.steps for sub in run.subs)
-    sweep = Sweep(run.steps, system, Parameters(system, flags), tape, count, x0, times_of(run.call), steps, run.room)
+    place = place_of_event(run.call, final)
+    saveat, ends = run.call["saveat"], [] if place is None else [place[None]]
+    rows = run.steps.dense_rows(run.steps.carry(x0)) if saveat.dense else int(any(sub.steps for sub in run.subs))
+    times = [*times_of(saveat), *ends]
+    sweep = Sweep(run.steps, system, Parameters(system, flags), tape, count, x0, times, rows, run.room)
     start: Any = None
     if any_moves(along.y) or moves(along.t0):
         start = structure.ravel(full_tree(along.y, moving.y))
@@ -237,25 +238,27 @@ def _tangents(
         first = records.end[0] - records.start[0]
         start = start - along.t0.astype(x0.dtype) * start_slope(system, moving.t0, x0, first)
     chosen = [full(d, p) for d, p, flag in zip(along.parameters, moving.parameters, flags, strict=True) if flag]
-    moved = sweep.apply(start, chosen, shapes)
-    saves = Saves(run.call["args"], system, moving, along, final, records, slopes, moved, x0)
-    states = jtu.tree_leaves(final.save_state, is_leaf=is_save_state)
-    return [saves.of(k, sub, states[k], raw[k]) for k, sub in enumerate(run.subs)]
+    moved = sweep.apply(start, chosen)
+    end = end_of(run.call, system, moving, along, final, moved, slopes.end, place)
+    cut = place is not None
+    saves = Saves(run.call["args"], run.subs, system, moving, along, final, records, slopes, moved, end, cut, x0)
+    saved = [saves.of(k, state, raw[k]) for k, state in enumerate(buffers_of(final))]
+    return saved, run.steps.dense_info(system, records, moved.at_steps) if saveat.dense else None
 
 
-def times_of(call: dict[str, Any]) -> list[Any]:
-    """Times saved at, for each part of `saveat`."""
-    subs = jtu.tree_leaves(call["saveat"].subs, is_leaf=lambda s: isinstance(s, dfx.SubSaveAt))
-    return [sub.ts for sub in subs]
-
-
-def _placed(out: Any, tangents: list[tuple[Any, Any]]) -> Any:
+def _placed(out: Any, tangents: tuple[list[tuple[Any, Any]], Any]) -> Any:
     """The tangent of everything that `integrate` returns: of saved times and values; nothing else moves."""
     arrays, aux = out
+    saved, dense = tangents
     none = jtu.tree_map(_nothing, arrays)
-    saved, treedef = jtu.tree_flatten(none.save_state, is_leaf=is_save_state)
-    new = [eqx.tree_at(lambda s: (s.ts, s.ys), s, pair) for s, pair in zip(saved, tangents, strict=True)]
-    none = eqx.tree_at(lambda s: s.save_state, none, jtu.tree_unflatten(treedef, new))
+    buffers, treedef = jtu.tree_flatten(none.save_state, is_leaf=is_save_state)
+    new = [eqx.tree_at(lambda s: (s.ts, s.ys), s, pair) for s, pair in zip(buffers, saved, strict=True)]
+    none = eqx.tree_at(
+        lambda s: (s.save_state, s.dense_infos),
+        none,
+        (jtu.tree_unflatten(treedef, new), dense),
+        is_leaf=lambda s: s is None,
+    )
     return none, jtu.tree_map(_nothing, aux)
 
 

@@ -6,11 +6,15 @@ With k_i = (z_i - x - sum_j<i a_ij k_j) / gamma and k_1 = h slope, the stages of
 
 A record holds z_2, ..., z_{s-1} and y_1, with a mass matrix also gamma k_i. A sweep solves a system with
 `W_i = M - gamma h J(t_i, z_i)`, or its transpose, for every stage, with factors that serve many stages and steps.
+
+Where the right-hand side is split there are also explicit slopes e_i = h g(t_i, z_i), which later stages and the end
+take up as they do the k_i; the end is no stage then, and every step finds k_1 anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -26,7 +30,6 @@ from sparsesolve.ode.adjoint._one_step import OneStep, StepRecord
 from sparsesolve.ode.adjoint._parameters import Parameters
 from sparsesolve.ode.adjoint._solve import Factors, matrix_near, no_factors, solve_near, solve_with
 from sparsesolve.ode.newton._newton import Work, new_work
-from sparsesolve.ode.runge_kutta._esdirk import Split
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from sparsesolve.ode.stepping._start import exact_start_slope
@@ -50,6 +53,7 @@ class EsdirkSteps(OneStep):
     """How to record and sweep the steps of an ESDIRK solver. Host-side."""
 
     solver: AbstractEsdirk
+    split: bool
 
     rows: ClassVar = 2  # vectors of a history: state and slope
 
@@ -60,13 +64,27 @@ class EsdirkSteps(OneStep):
 
     @property
     def num_stages(self) -> int:
-        """Rows of what the solver hands out: all slopes."""
-        return self.tableau.stages
+        """Rows of what the solver hands out: all slopes, the explicit ones last."""
+        return (1 + self.split) * self.tableau.stages
 
     @property
     def polynomial(self) -> np.ndarray:
         """Weights of slopes."""
-        return self.tableau.dense.T
+        return np.tile(self.tableau.dense.T, 1 + self.split)
+
+    @property
+    def end(self) -> np.ndarray:
+        """Weights of slopes in the state after a step."""
+        return np.tile(self.tableau.b, 2) if self.split else self.tableau.a[-1]
+
+    @property
+    def lower(self) -> np.ndarray:
+        """Weights of the slopes before it in each stage."""
+        implicit = np.tril(self.tableau.a, -1)
+        if not self.split:
+            return implicit
+        assert self.tableau.explicit is not None
+        return np.hstack([implicit, self.tableau.explicit])
 
     @property
     def extra(self) -> int:
@@ -75,18 +93,19 @@ class EsdirkSteps(OneStep):
 
     def vectors(self, system: StiffSystem) -> int:
         """Of a record."""
-        return (1 if system.mass is None else 2) * (self.num_stages - 1)
+        return (1 if system.mass is None else 2) * (self.tableau.stages - 1) + self.split
 
     def record(self, system: StiffSystem, before: Any, after: Any) -> StepRecord:
         """Of the step from `before` to `after`, states of diffrax's loop."""
         x, k = system.structure.ravel(before.y), after.solver_state.stages
-        fresh = jnp.asarray(before.solver_state.inner.fresh) | before.made_jump
+        fresh = jnp.asarray(before.solver_state.inner.fresh) | before.made_jump | self.split
         return self._record(system, before.tprev, before.tnext, fresh, x, system.structure.ravel(after.y), k)
 
     def _record(
         self, system: StiffSystem, start: Array, end: Array, fresh: Array, x: Array, y: Array, k: Array
     ) -> StepRecord:
-        stages = x[None] + jnp.asarray(self.tableau.a[1:-1], x.dtype) @ k
+        weights = self.lower[1:] + np.eye(len(self.lower), self.num_stages)[1:] * self.tableau.gamma
+        stages = x[None] + jnp.asarray(weights if self.split else weights[:-1], x.dtype) @ k
         moved = None if system.mass is None else self.tableau.gamma * k[1:]
         return StepRecord(start, end, fresh, None, y, stages, moved)
 
@@ -101,15 +120,14 @@ class EsdirkSteps(OneStep):
     def again(self, system: StiffSystem, record: StepRecord, history: Array, work: Work) -> tuple[Any, Array, Work]:
         """A step whose times are known: its record, the history after it, and work; not finite where it fails."""
         x, h = history[0], record.end - record.start
-        split = Split(system, None)
-        slopes, _, ok, work = self.solver.trial(split, work, x, record.start, h, history[1], record.fresh)
-        y = jnp.where(ok, slopes.last, jnp.nan)
-        made = self._record(system, record.start, record.end, record.fresh, x, y, slopes.implicit)
+        slopes, _, ok, work = self.solver.trial(system, work, x, record.start, h, history[1], record.fresh)
+        y = jnp.where(ok, self.solver.end(x, slopes), jnp.nan)
+        made = self._record(system, record.start, record.end, record.fresh, x, y, slopes.all)
         return made, jnp.stack([y, slopes.implicit[-1] / h.astype(x.dtype)]), work
 
     def memory(self, system: StiffSystem) -> EsdirkMemory:
         """At the start of a sweep."""
-        guess = jnp.zeros((self.num_stages - 1, system.size), system.dtype)
+        guess = jnp.zeros((self.tableau.stages - 1, system.size), system.dtype)
         return EsdirkMemory(no_factors(system), guess)
 
     def forward(
@@ -118,32 +136,36 @@ class EsdirkSteps(OneStep):
         """The tangent after a step from that before it and those of the parameters."""
         tableau, dtype = self.tableau, system.dtype
         h, gh, times, values = self._stages(record, dtype)
-        x = d[0]
-
-        def begin() -> Array:
-            start = p.start_tangent(record.start, x0, record.end - record.start, x, moved, exact_start_slope)
-            return jnp.where(record.fresh, start, d[1])
-
-        slope = lax.cond(eqxi.unvmap_any(record.fresh), begin, lambda: d[1])
+        x, count = d[0], tableau.stages
+        start = lambda: jnp.where(record.fresh, p.tangent(_start_slope(record), (x0,), (x,), moved), d[1])  # noqa: E731
+        slope = lax.cond(eqxi.unvmap_any(record.fresh), start, lambda: d[1])
 
         def residuals(s: StiffSystem) -> Array:
             return jax.vmap(lambda t, z, m: _residual(s, t, z, gh, m))(times, values, record.moved)
 
         rights = p.tangent(residuals, (), (), moved)
-        lower = jnp.asarray(np.tril(tableau.a, -1), dtype)
+        k = jnp.zeros((self.num_stages, x.size), dtype).at[0].set(h * slope)
+        explicit = None
+        if self.split:
+            explicit = p.tangent(lambda s: h * jax.vmap(s.explicit)(times, values), (), (), moved)
+            k = k.at[count].set(p.tangent(lambda s, z: h * s.explicit(record.start, z), (x0,), (x,), moved))
 
         def stage(loop: Any, inputs: Any) -> Any:
-            k, factors, _ = loop
-            i, t, z, row, right, m, guess = inputs
+            k, factors = loop
+            i, t, z, row, right, other, m, guess = inputs
             known = x + row @ k
             right = system.multiply_mass(known, t, z) + right
             new, factors = self._solve(system, gh, t, z, m, right, factors, guess, transpose=False)
-            return (k.at[i].set((new - known) / tableau.gamma), factors, new), new
+            k = k.at[i].set((new - known) / tableau.gamma)
+            if system.explicit is not None:
+                k = k.at[count + i].set(h * system.explicit.product(t, z, new) + other)
+            return (k, factors), new
 
-        k = jnp.zeros((tableau.stages, x.size), dtype).at[0].set(h * slope)
-        inputs = (jnp.arange(1, tableau.stages), times, values, lower[1:], rights, record.moved, memory.guess)
-        (k, factors, y), solutions = lax.scan(stage, (k, memory.factors, x), inputs)
-        return self._rows(y, k[-1] / h, stages=k), EsdirkMemory(factors, solutions)
+        lower = jnp.asarray(self.lower[1:], dtype)
+        inputs = (jnp.arange(1, count), times, values, lower, rights, explicit, record.moved, memory.guess)
+        (k, factors), solutions = lax.scan(stage, (k, memory.factors), inputs)
+        y = x + jnp.asarray(self.end, dtype) @ k
+        return self._rows(y, k[count - 1] / h, stages=k), EsdirkMemory(factors, solutions)
 
     def backward(
         self, system: StiffSystem, p: Parameters, record: StepRecord, x0: Array, d: Array, sums: Any, memory: Any
@@ -151,32 +173,37 @@ class EsdirkSteps(OneStep):
         """The cotangent before a step from that after it, with those of the parameters added to `sums`."""
         tableau, dtype = self.tableau, system.dtype
         h, gh, times, values = self._stages(record, dtype)
-        lower = jnp.asarray(np.tril(tableau.a, -1), dtype)
-        k = self._cotangents_of_stages(d) + jnp.asarray(tableau.a[-1], dtype)[:, None] * d[:1]
-        k = k.at[-1].add(d[1] / h)
+        count = tableau.stages
+        k = self._cotangents_of_stages(d) + jnp.asarray(self.end, dtype)[:, None] * d[:1]
+        k = k.at[count - 1].add(d[1] / h)
 
         def stage(loop: Any, inputs: Any) -> Any:
             k, x, factors = loop
             i, t, z, row, m, guess = inputs
             new = k[i] / tableau.gamma
-            w, factors = self._solve(system, gh, t, z, m, new, factors, guess, transpose=True)
+            right = new if not self.split else new + _explicit_transposed(system, t, z, h * k[count + i])
+            w, factors = self._solve(system, gh, t, z, m, right, factors, guess, transpose=True)
             known = _mass_transposed(system, t, z, w) - new
             return (k + row[:, None] * known[None], x + known, factors), w
 
-        inputs = (jnp.arange(1, tableau.stages), times, values, lower[1:], record.moved, memory.guess)
+        lower = jnp.asarray(self.lower[1:], dtype)
+        inputs = (jnp.arange(1, count), times, values, lower, record.moved, memory.guess)
         (k, x, factors), w = lax.scan(stage, (k, d[0], memory.factors), inputs, reverse=True)
         sums = p.add(sums, times, values, gh * w, -w, record.moved)
-        slope = h * k[0]
+        if self.split:
+            x = x + _explicit_transposed(system, record.start, x0, h * k[count])
+            times, values = jnp.append(record.start, times), jnp.concatenate([x0[None], values])
+            sums = p.add_explicit(sums, times, values, h * k[count:])
 
         def begin(loop: tuple[Array, Array, Array, Any]) -> tuple[Array, Array, Array, Any]:
             _, x, slope, sums = loop
-            step, here = record.end - record.start, jnp.where(record.fresh, slope, 0.0)
-            moved, sums = p.start_cotangents(record.start, x0, step, here, sums, exact_start_slope)
+            here = jnp.where(record.fresh, slope, 0.0)
+            moved, sums = p.start_cotangents(_start_slope(record), record.start, x0, here, sums)
             return jnp.zeros_like(record.fresh), x + moved, jnp.where(record.fresh, 0.0, slope), sums
 
         # A loop of one turn or none: unlike a condition it hands the sums through without copying them.
         going = lambda loop: eqxi.unvmap_any(loop[0])  # noqa: E731
-        _, x, slope, sums = lax.while_loop(going, begin, (record.fresh, x, slope, sums))
+        _, x, slope, sums = lax.while_loop(going, begin, (record.fresh, x, h * k[0], sums))
         before = self.carry(x).at[1].set(slope)
         return before, sums, EsdirkMemory(factors, w)
 
@@ -184,7 +211,7 @@ class EsdirkSteps(OneStep):
         """h, gamma h, and times and values of all stages but the first."""
         h = record.end - record.start
         times = record.start + jnp.asarray(self.tableau.c[1:], h.dtype) * h
-        values = jnp.concatenate([record.stages, record.y[None]])
+        values = record.stages if self.split else jnp.concatenate([record.stages, record.y[None]])
         h = jnp.where(h == 0, 1.0, h)  # of lanes of a batch without steps
         return h.astype(dtype), (self.tableau.gamma * h).astype(dtype), times, values
 
@@ -220,6 +247,10 @@ class EsdirkSteps(OneStep):
         return solve_near(matrix, factors, gh, b, guess)
 
 
+def _start_slope(record: StepRecord) -> Callable[[StiffSystem, Array], Array]:
+    return lambda system, x: exact_start_slope(system, record.start, x, record.end - record.start)
+
+
 def _add(a: Any, b: Array) -> Any:
     return None if a is None else a + b
 
@@ -228,6 +259,12 @@ def _residual(system: StiffSystem, t: Array, z: Array, gh: Array, moved: Any) ->
     """`gh f(t, z) - M moved`."""
     out = gh * system.rhs(t, z)
     return out if moved is None else out - system.multiply_mass(moved, t, z)
+
+
+def _explicit_transposed(system: StiffSystem, t: Array, z: Array, v: Array) -> Array:
+    assert system.explicit is not None
+    explicit = system.explicit
+    return jax.vjp(lambda y: explicit(t, y), z)[1](v)[0]
 
 
 def _mass_transposed(system: StiffSystem, t: Array, z: Array, v: Array) -> Array:

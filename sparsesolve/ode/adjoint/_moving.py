@@ -22,7 +22,9 @@ class Moving(eqx.Module):
         t1: end.
         ts: times to save at, for each part of `saveat`.
         parameters: arrays of right-hand side and mass matrix.
-        args: arrays for the functions in `saveat`.
+        args: arrays for the functions in `saveat` and the conditions of an event.
+        observers: arrays of those functions, for each part of `saveat`.
+        conditions: arrays of those conditions.
     """
 
     y: Any
@@ -31,6 +33,8 @@ class Moving(eqx.Module):
     ts: list[Array | None]
     parameters: list[Array]
     args: Any
+    observers: list[Any]
+    conditions: Any
 
 
 def moves(tangent: Any) -> bool:

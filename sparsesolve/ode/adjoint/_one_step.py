@@ -18,8 +18,8 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-import jax.tree_util as jtu
 from jaxtyping import Array
 
 from sparsesolve.ode.system._system import StiffSystem
@@ -36,6 +36,7 @@ class StepRecord(eqx.Module):
         y: the state at the end.
         stages: one vector a stage, as the method wants them.
         moved: what the mass matrix was multiplied with in the stages, `None` without one.
+        jumped: whether the state was corrected before the step; `None` where none is.
     """
 
     start: Array
@@ -45,6 +46,7 @@ class StepRecord(eqx.Module):
     y: Array
     stages: Array
     moved: Array | None
+    jumped: Array | None = None
 
 
 class RecordingState(NamedTuple):
@@ -82,7 +84,7 @@ class OneStep(abc.ABC):
 
     Attributes:
         solver: the method.
-        dense: whether times between steps are saved at.
+        dense: whether the polynomials between steps are wanted.
     """
 
     solver: Any
@@ -106,6 +108,10 @@ class OneStep(abc.ABC):
     def system(self, terms: Any, t: Any, y: Any, args: Any) -> StiffSystem:
         """The prepared system."""
         return self.solver._system(terms, t, y, args)
+
+    def corrects(self, system: StiffSystem) -> bool:
+        """Whether the solver corrects states after jumps."""
+        return system.mass is not None
 
     def recording(self, call: dict[str, Any], system: StiffSystem) -> dict[str, Any]:
         """The call of diffrax's loop with a solver that hands out stages."""
@@ -141,6 +147,16 @@ class OneStep(abc.ABC):
         weights = jnp.stack([k * theta ** (k - 1) / h for k in range(1, len(powers) + 1)])
         return weights.astype(powers.dtype) @ powers
 
+    def dense_rows(self, carry: Array) -> int:
+        """Leading rows of what a sweep carries from which `dense_info` is made."""
+        return len(carry)
+
+    def dense_info(self, system: StiffSystem, records: Any, rows: Array) -> dict[str, Any]:
+        """Tangents of what diffrax keeps of each step, from those rows of all steps, `(steps, rows, n)`."""
+        del records
+        unravel, powers = jax.vmap(system.structure.unravel), rows[:, 1 + self.extra :]
+        return {"y0": unravel(rows[:, 0] - jnp.sum(powers, axis=1)), "coefficients": jax.vmap(unravel)(powers)}
+
     @property
     def _powers(self) -> int:
         return len(self.polynomial) if self.dense else 0
@@ -156,9 +172,3 @@ class OneStep(abc.ABC):
         if not self.dense:
             return jnp.zeros((self.num_stages, carry.shape[1]), carry.dtype)
         return jnp.asarray(self.polynomial, carry.dtype).T @ carry[1 + self.extra :]
-
-
-def saves_between(saveat: Any) -> bool:
-    """Whether times between steps are saved at."""
-    subs = jtu.tree_leaves(saveat.subs, is_leaf=lambda s: hasattr(s, "ts"))
-    return any(sub.ts is not None for sub in subs)

@@ -12,7 +12,6 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from sparsesolve.ode.adjoint._reads import Reads
-from sparsesolve.ode.stepping._start import start_slope
 from sparsesolve.ode.system._system import StiffSystem
 
 
@@ -20,7 +19,7 @@ class Parameters:
     """Arrays of a prepared system, some of them moving. Made in every trace.
 
     Attributes:
-        leaves: the arrays of right-hand side and mass matrix.
+        leaves: the arrays of right-hand side, explicit part of it, and mass matrix.
         moving: which of them a derivative moves.
     """
 
@@ -28,28 +27,28 @@ class Parameters:
         self._system = system
         self.leaves, self._treedef = jtu.tree_flatten(parameters_of(system))
         self.moving = moving
-        self._count = len(jtu.tree_leaves(system.rhs))
+        ends = [len(jtu.tree_leaves(part)) for part in (system.rhs, (system.rhs, system.explicit))]
+        self._rhs, self._explicit = slice(0, ends[0]), slice(*ends)
+        self._mass = slice(ends[1], len(self.leaves))
         self._reads: dict[Any, Reads] = {}
 
-    def replaced(self, leaves: list[Array]) -> StiffSystem:
-        """The system with other arrays."""
-        return with_parameters(self._system, jtu.tree_unflatten(self._treedef, leaves))
+    def replaced(self, leaves: list[Array], part: slice) -> StiffSystem:
+        """The system with other arrays in one of its parts."""
+        whole = [*self.leaves[: part.start], *leaves, *self.leaves[part.stop :]]
+        return with_parameters(self._system, jtu.tree_unflatten(self._treedef, whole))
 
     def _slope(self, *operands: Array) -> Array:
         *leaves, t, x = operands
-        rhs = self.replaced([*leaves, *self.leaves[self._count :]]).rhs
-        return jax.vmap(rhs)(t, x) if x.ndim == 2 else rhs(t, x)
+        return _rows(self.replaced(leaves, self._rhs).rhs, t, x)
+
+    def _explicit_slope(self, *operands: Array) -> Array:
+        *leaves, t, x = operands
+        return _rows(self.replaced(leaves, self._explicit).explicit, t, x)
 
     def _products(self, *operands: Array) -> Array:
         *leaves, t, x, t_dots, x_dots = operands
-        rhs = self.replaced([*leaves, *self.leaves[self._count :]]).rhs
+        rhs = self.replaced(leaves, self._rhs).rhs
         return jax.vmap(lambda s, v: jax.jvp(rhs, (t, x), (s, v))[1])(t_dots, x_dots)
-
-    def _reads_of(self, f: Any, operands: list[Array]) -> Reads:
-        key = (f.__name__, *(jnp.shape(x) for x in operands[self._count :]))
-        if key not in self._reads:
-            self._reads[key] = Reads(f, [_struct(x) for x in operands])
-        return self._reads[key]
 
     def picked(self, leaves: list[Any]) -> list[Any]:
         """Those that move."""
@@ -57,12 +56,31 @@ class Parameters:
 
     def _with(self, some: list[Array]) -> StiffSystem:
         chosen = iter(some)
-        return self.replaced([next(chosen) if m else leaf for leaf, m in zip(self.leaves, self.moving, strict=True)])
+        leaves = [next(chosen) if m else leaf for leaf, m in zip(self.leaves, self.moving, strict=True)]
+        return self.replaced(leaves, slice(0, len(leaves)))
 
     def tangent(self, f: Callable[..., Array], at: tuple, along: tuple, moved: list[Array]) -> Array:
         """Of `f(system, *at)`."""
         call = lambda some, *x: f(self._with(some), *x)  # noqa: E731
         return jax.jvp(call, (self.picked(self.leaves), *at), (moved, *along))[1]
+
+    def cotangents(
+        self, f: Callable[..., Array], x: Array, cotangent: Array, sums: list[Array]
+    ) -> tuple[Array, list[Array]]:
+        """Of `f(system, x)`: that of x, and those of the parameters added to `sums`, as whole arrays."""
+        call = lambda some, z: f(self._with(some), z)  # noqa: E731
+        parts, moved = jax.vjp(call, self.picked(self.leaves), x)[1](cotangent)
+        return moved, [a + b for a, b in zip(sums, parts, strict=True)]
+
+    def start_cotangents(
+        self, slope_at: Callable[..., Array], t: Array, x: Array, cotangent: Array, sums: list[Array]
+    ) -> tuple[Array, list[Array]]:
+        """Of `slope_at(system, x)`, the slope y' at `t`: as `cotangents`; without a mass matrix it is f."""
+        system = self._system
+        if system.mass is not None:
+            return self.cotangents(slope_at, x, cotangent, sums)
+        (moved,) = jax.vjp(lambda z: system.rhs(t, z), x)[1](cotangent)
+        return moved, self.add(sums, t, x, cotangent, cotangent, None)
 
     def zeros(self) -> list[Array]:
         """Sums of cotangents, nothing added yet."""
@@ -71,56 +89,55 @@ class Parameters:
     def add(self, sums: list[Array], t: Array, x: Array, slope: Array, image: Array, moved: Any) -> list[Array]:
         """The sums with the cotangents of `slope . f(t, x) + image . M moved` added; all of them may be rows, one for
         each of some stages."""
-        if not sums:
+        sums, _ = self._added(self._slope, self._rhs, sums, (t, x), slope, [])
+        place = self._place(self._mass)
+        if place.start == place.stop or moved is None:
             return sums
-        ours = self.moving[: self._count]
-        first = sum(ours)
-        operands = [*self.leaves[: self._count], jnp.asarray(t), x]
-        new = sums[:first]
-        if first:
-            reads = self._reads_of(self._slope, operands)
-            new = reads.add_cotangents(operands, [*ours, False, False], slope, new)
-        if len(sums) == first or moved is None:
-            return [*new, *sums[first:]]
-        rest = self.picked(self.leaves)[first:]
+        chosen = self.picked(self.leaves)
 
         def product(some: list[Array]) -> Array:
-            multiply = self._with([*self.picked(self.leaves)[:first], *some]).multiply_mass
+            multiply = self._with([*chosen[: place.start], *some]).multiply_mass
             return jax.vmap(multiply)(moved, t, x) if x.ndim == 2 else multiply(moved, t, x)
 
-        (parts,) = jax.vjp(product, rest)[1](image)
-        return [*new, *(a + b for a, b in zip(sums[first:], parts, strict=True))]
+        (parts,) = jax.vjp(product, chosen[place])[1](image)
+        return [*sums[: place.start], *(a + b for a, b in zip(sums[place], parts, strict=True))]
+
+    def add_explicit(self, sums: list[Array], t: Array, x: Array, slope: Array) -> list[Array]:
+        """The sums with the cotangents of `slope . f(t, x)` added, f the explicit part; rows as in `add`."""
+        return self._added(self._explicit_slope, self._explicit, sums, (t, x), slope, [])[0]
 
     def add_products(
         self, sums: list[Array], t: Array, x: Array, t_dots: Array, x_dots: Array, weights: Array
     ) -> tuple[Array, list[Array]]:
         """The cotangent of x, and the sums with those of the parameters added, by `sum_i weights_i . f'(t_i', x_i')`,
         f' the derivative of f at `(t, x)` along rows of directions."""
-        ours = self.moving[: self._count]
-        first = sum(ours)
-        operands = [*self.leaves[: self._count], jnp.asarray(t), x, t_dots, x_dots]
-        wanted = [*ours, False, True, False, False]
-        reads = self._reads_of(self._products, operands)
-        *new, moved = reads.add_cotangents(operands, wanted, weights, [*sums[:first], jnp.zeros_like(x)])
-        return moved, [*new, *sums[first:]]
+        sums, (moved,) = self._added(self._products, self._rhs, sums, (t, x, t_dots, x_dots), weights, [1])
+        return moved, sums
 
-    def start_tangent(
-        self, t: Array, x: Array, step: Array, along: Array, moved: list[Array], slope_at: Any = start_slope
-    ) -> Array:
-        """Of `start_slope` at `x`, along `along` and the tangents of the parameters."""
-        return self.tangent(lambda s, z: slope_at(s, t, z, step), (x,), (along,), moved)
+    def _place(self, part: slice) -> slice:
+        """Of a part's arrays, among those that move."""
+        return slice(sum(self.moving[: part.start]), sum(self.moving[: part.stop]))
 
-    def start_cotangents(
-        self, t: Array, x: Array, step: Array, slope: Array, sums: list[Array], slope_at: Any = start_slope
-    ) -> tuple[Array, list[Array]]:
-        """Cotangents through `start_slope`: of `x`, and those of the parameters added to `sums`."""
-        system = self._system
-        if system.mass is None:
-            (moved,) = jax.vjp(lambda z: system.rhs(t, z), x)[1](slope)
-            return moved, self.add(sums, t, x, slope, slope, None)
-        slopes = lambda some, z: slope_at(self._with(some), t, z, step)  # noqa: E731
-        parts, moved = jax.vjp(slopes, self.picked(self.leaves), x)[1](slope)
-        return moved, [a + b for a, b in zip(sums, parts, strict=True)]
+    def _added(
+        self, f: Any, part: slice, sums: list[Array], at: tuple, cotangent: Array, wanted: list[int]
+    ) -> tuple[list[Array], list[Array]]:
+        """`sums` with the cotangents of `f(*leaves of the part, *at)` added, and those of the wanted of `at`."""
+        place = self._place(part)
+        if place.start == place.stop and not wanted:
+            return sums, []
+        operands = [*self.leaves[part], jnp.asarray(at[0]), *at[1:]]
+        flags = [*self.moving[part], *(k in wanted for k in range(len(at)))]
+        key = (f.__name__, *(jnp.shape(x) for x in at))
+        if key not in self._reads:
+            self._reads[key] = Reads(f, [_struct(x) for x in operands])
+        old = [*sums[place], *(jnp.zeros_like(at[k]) for k in wanted)]
+        new = self._reads[key].add_cotangents(operands, flags, cotangent, old)
+        count = place.stop - place.start
+        return [*sums[: place.start], *new[:count], *sums[place.stop :]], new[count:]
+
+
+def _rows(f: Any, t: Array, x: Array) -> Array:
+    return jax.vmap(f)(t, x) if x.ndim == 2 else f(t, x)
 
 
 def _struct(x: Any) -> Any:
@@ -129,12 +146,12 @@ def _struct(x: Any) -> Any:
 
 
 def parameters_of(system: StiffSystem) -> Any:
-    """The arrays that right-hand side and mass matrix are made of."""
-    return eqx.filter((system.rhs, system.mass), eqx.is_array)
+    """The arrays that right-hand side, explicit part and mass matrix are made of."""
+    return eqx.filter((system.rhs, system.explicit, system.mass), eqx.is_array)
 
 
 def with_parameters(system: StiffSystem, parameters: Any) -> StiffSystem:
     """The system with these."""
-    static = eqx.filter((system.rhs, system.mass), eqx.is_array, inverse=True)
-    rhs, mass = eqx.combine(parameters, static)
-    return StiffSystem(rhs, mass, system.linear_solver, system.plan)
+    static = eqx.filter((system.rhs, system.explicit, system.mass), eqx.is_array, inverse=True)
+    rhs, explicit, mass = eqx.combine(parameters, static)
+    return StiffSystem(rhs, mass, system.linear_solver, system.plan, explicit)

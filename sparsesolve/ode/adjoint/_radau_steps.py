@@ -72,6 +72,10 @@ class RadauSteps(OneStep):
         """Weights of stages."""
         return self.table.collocation
 
+    def corrects(self, system: StiffSystem) -> bool:
+        """Not where constraints of a higher index would move what has a derivative."""
+        return system.mass is not None and self.solver.index is None
+
     def vectors(self, system: StiffSystem) -> int:
         """Of a record."""
         del system

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,11 +12,12 @@ import jax.tree_util as jtu
 from jax import lax
 from jaxtyping import Array
 
+from sparsesolve.ode.adjoint._end import End
 from sparsesolve.ode.adjoint._moving import Moving, full, full_tree
+from sparsesolve.ode.adjoint._saveat import SAVE_STATE
 from sparsesolve.ode.adjoint._slopes import Slopes
+from sparsesolve.ode.adjoint._sweep import Moved
 from sparsesolve.ode.system._system import StiffSystem
-
-SAVE_STATE = dfx.SubSaveAt(t1=True).fn  # diffrax's default: the state itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,84 +26,120 @@ class Saves:
 
     Attributes:
         args: of the functions in `saveat`.
+        subs: its parts.
         system: prepared.
         moving: what may move.
         along: its tangents.
         final: last state of diffrax's loop.
         records: of the steps.
-        slopes: of the interpolated solution at times that move, and at an end that does.
+        slopes: of the interpolated solution at times that move.
         moved: tangents of states, from `Sweep.apply`.
+        end: where it ended.
+        cut: whether an event may have cut the last step.
         x0: initial state.
     """
 
     args: Any
+    subs: list[Any]
     system: StiffSystem
     moving: Moving
     along: Moving
     final: Any
     records: Any
     slopes: Slopes
-    moved: Any
+    moved: Moved
+    end: End
+    cut: bool
     x0: Array
 
-    def of(self, k: int, sub: Any, state: Any, raw: Any) -> tuple[Any, Any]:
+    def of(self, k: int, state: Any, raw: Any) -> tuple[Any, Any]:
         """Tangents of times and values of part `k` of `saveat`, shaped as in `state`.
 
         Args:
             k: which.
-            sub: that part.
             state: its buffers.
             raw: states at its times, where the values are a function of them.
         """
-        ts, ys = jnp.zeros_like(state.ts), jtu.tree_map(jnp.zeros_like, state.ys)
-        structure, offset, yes = self.system.structure, int(sub.t0), jnp.ones((1,), bool)
+        out, sub = (jnp.zeros_like(state.ts), jtu.tree_map(jnp.zeros_like, state.ys)), self.subs[k]
+        offset, yes = int(sub.t0), jnp.ones((1,), bool)
         if sub.t0:
-            x_dot = structure.ravel(full_tree(self.along.y, self.moving.y))
+            x_dot = self._start_dot()[None]
             t_dot = full(self.along.t0, self.moving.t0)[None]
-            ys = _put(ys, self._shown(sub.fn, self.moving.t0[None], self.x0[None], t_dot, x_dot[None], yes), 0)
-            ts = _put(ts, t_dot, 0)
+            rows = self._shown(k, self.moving.t0[None], self.x0[None], t_dot, x_dot, yes)
+            out = _put(out, (t_dot, rows), 0, True)
         if sub.ts is not None:
-            times, valid = self.moving.ts[k], self.moved.saved[k]
-            assert times is not None
-            values = jtu.tree_map(lambda y: y[offset : offset + times.shape[0]], state.ys) if raw is None else raw
-            x = jnp.where(valid[:, None], jax.vmap(structure.ravel)(values), self.x0)
-            rows, t_dot = self.moved.at_times[k], full(self.along.ts[k], times)
-            if self.slopes.rows[k] is not None:
-                rows = rows + t_dot[:, None].astype(x.dtype) * self.slopes.rows[k]
-            ys = _put(ys, self._shown(sub.fn, times, x, t_dot, rows, valid), offset)
-            ts = _put(ts, jnp.where(valid, t_dot, 0), offset)
+            out = _put(out, self._at_times(k, state, raw, offset), offset, True)
         if sub.steps:
-            ends = self.records.end
-            valid = jnp.arange(ends.shape[0]) < self.final.num_accepted_steps
-            x = jnp.where(valid[:, None], self.records.y[: ends.shape[0]], self.x0)
-            ys = _put(ys, self._shown(sub.fn, ends, x, jnp.zeros_like(ends), self.moved.at_steps, valid), offset)
-        if sub.t1 and not sub.steps:
-            x, end, time = structure.ravel(self.final.y), self.moved.end, self.final.tprev
-            t_dot = full(self.along.t1, self.moving.t1)
-            if self.slopes.end is not None:
-                end = end + t_dot.astype(x.dtype) * self.slopes.end
+            out = _put(out, self._at_steps(k), offset, True)
+        there = self._ends_with(sub)
+        if there is not False:
+            e = self.end
+            rows = self._shown(k, e.time[None], e.x[None], e.t_dot[None], e.x_dot[None], yes)
             place = jnp.maximum(state.save_index - 1, 0)
-            ys = _put(ys, self._shown(sub.fn, time[None], x[None], t_dot[None], end[None], yes), place)
-            ts = _put(ts, t_dot[None], place)
-        return ts, ys
+            out = _put(out, (e.t_dot[None], rows), place, there)
+        return out
 
-    def _shown(self, fn: Any, t: Array, x: Array, t_dot: Array, x_dot: Array, valid: Array) -> Any:
-        """Tangents of the values of `fn` at rows of states."""
-        unravel = self.system.structure.unravel
+    def _start_dot(self) -> Array:
+        return self.system.structure.ravel(full_tree(self.along.y, self.moving.y))
+
+    def _at_times(self, k: int, state: Any, raw: Any, offset: int) -> tuple[Any, Any]:
+        times, rows = self.moving.ts[k], self.moved.at_times[k]
+        assert times is not None and rows is not None
+        some = self.final.num_accepted_steps > 0
+        # Where there is nothing between t0 and t1, all values are the initial one.
+        valid = (jnp.arange(times.shape[0]) < state.saveat_ts_index) | (self.moving.t0 == self.moving.t1)
+        values = jtu.tree_map(lambda y: y[offset : offset + times.shape[0]], state.ys) if raw is None else raw
+        x = jnp.where(valid[:, None], jax.vmap(self.system.structure.ravel)(values), self.x0)
+        t_dot = full(self.along.ts[k], times)
+        rows = jnp.where(some, rows, self._start_dot())
+        if self.slopes.rows[k] is not None:
+            rows = rows + t_dot[:, None].astype(x.dtype) * self.slopes.rows[k]
+        return jnp.where(valid, t_dot, 0), self._shown(k, times, x, t_dot, rows, valid)
+
+    def _at_steps(self, k: int) -> tuple[Any, Any]:
+        """At the ends of every so many steps; what an event cut off is not saved."""
+        steps = self.subs[k].steps
+        every = slice(steps - 1, None, steps)
+        ends = self.records.end[every]
+        count = jnp.where(self.end.time < self.final.tprev, 1, 0) if self.cut else 0
+        valid = jnp.arange(self.records.end.shape[0])[every] < self.final.num_accepted_steps - count
+        x = jnp.where(valid[:, None], self.records.y[: self.records.end.shape[0]][every], self.x0)
+        assert self.moved.at_steps is not None
+        rows = self._shown(k, ends, x, jnp.zeros_like(ends), self.moved.at_steps[every, 0], valid)
+        return jnp.zeros_like(ends), rows
+
+    def _ends_with(self, sub: Any) -> Any:
+        """Whether the end is saved besides the steps."""
+        if sub.steps <= 1:
+            return sub.t1 or sub.steps == 1 if self.cut else sub.t1 and sub.steps == 0
+        stepped = self.final.num_accepted_steps % sub.steps == 0
+        return sub.t1 | stepped if self.cut else sub.t1 & ~stepped
+
+    def _shown(self, k: int, t: Array, x: Array, t_dot: Array, x_dot: Array, valid: Array) -> Any:
+        """Tangents of the values of part k's function at rows of states."""
+        unravel, fn = self.system.structure.unravel, self.subs[k].fn
         if fn is SAVE_STATE:
             out = jax.vmap(unravel)(x_dot)
         else:
-            arrays, static = eqx.partition(self.args, eqx.is_array)
+            arrays, static = eqx.partition((fn, self.args), eqx.is_array)
             leaves, treedef = jtu.tree_flatten(arrays)
-            dots = [full(d, p) for d, p in zip(jtu.tree_leaves(self.along.args), leaves, strict=True)]
+            moved = jtu.tree_leaves((self.along.observers[k], self.along.args))
+            dots = [full(d, p) for d, p in zip(moved, leaves, strict=True)]
 
             def rows(t_: Array, x_: Array, leaves_: list[Array]) -> Any:
-                args = eqx.combine(jtu.tree_unflatten(treedef, leaves_), static)
+                fn, args = eqx.combine(jtu.tree_unflatten(treedef, leaves_), static)
                 return jax.vmap(lambda s, z: fn(s, unravel(z), args))(t_, x_)
 
             out = jax.jvp(rows, (t, x, leaves), (t_dot, x_dot, dots))[1]
         return jtu.tree_map(lambda v: jnp.where(valid.reshape(-1, *[1] * (v.ndim - 1)), v, 0), out)
 
 
-def _put(tree: Any, rows: Any, place: Any) -> Any:
-    return jtu.tree_map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b.astype(a.dtype), place, 0), tree, rows)
+def _put(tree: Any, rows: Any, place: Any, there: Any) -> Any:
+    """The tree with rows written from `place` on, if they are `there`."""
+
+    def leaf(a: Array, b: Array) -> Array:
+        if there is not True:
+            b = jnp.where(there, b, lax.dynamic_slice_in_dim(a, place, b.shape[0], 0))
+        return lax.dynamic_update_slice_in_dim(a, b.astype(a.dtype), place, 0)
+
+    return jtu.tree_map(leaf, tree, rows)

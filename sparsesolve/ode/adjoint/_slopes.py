@@ -16,12 +16,8 @@ from jax import lax
 from jaxtyping import Array
 
 from sparsesolve.ode.adjoint._moving import Moving, moves
+from sparsesolve.ode.adjoint._saveat import buffers_of
 from sparsesolve.ode.system._system import StiffSystem
-
-
-def is_save_state(tree: Any) -> bool:
-    """Whether this is diffrax's buffer of one part of `saveat`."""
-    return hasattr(tree, "saveat_ts_index")
 
 
 class Slopes(eqx.Module):
@@ -46,7 +42,7 @@ class Slopes(eqx.Module):
 
     def written(self, steps: Any, record: Any, before: Any, after: Any) -> Slopes:
         """With those in the step from `before` to `after`, states of diffrax's loop."""
-        first, last = (jtu.tree_leaves(s.save_state, is_leaf=is_save_state) for s in (before, after))
+        first, last = buffers_of(before), buffers_of(after)
         rows = list(self.rows)
         for k, ts in enumerate(self.ts):
             if ts is None:

@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array
 
 from sparsesolve.linear._raising import raise_unless
+from sparsesolve.ode.adjoint._jumps import corrected, corrected_cotangent, corrected_tangent
 from sparsesolve.ode.adjoint._parameters import Parameters
 from sparsesolve.ode.adjoint._tape import Room, Tape
 from sparsesolve.ode.system._system import StiffSystem
@@ -49,14 +50,12 @@ class Moved(NamedTuple):
     Attributes:
         end: at the end, `(n,)`.
         at_times: at times saved at, one `(times, n)` for each part of `saveat`.
-        at_steps: at the ends of all steps, `(records, n)`, or `None`.
-        saved: which of the times were reached.
+        at_steps: rows that a sweep carries at the ends of all steps, `(records, rows, n)`, the state first; or `None`.
     """
 
     end: Array
     at_times: list[Array | None]
     at_steps: Array | None
-    saved: list[Array | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Sweep:
         count: of accepted steps.
         x0: initial state.
         ts: times saved at, for each part of `saveat`.
-        all_steps: whether states at the ends of all steps are wanted.
+        rows: how many leading rows of what a sweep carries are wanted at the ends of all steps.
         room: of the tape.
     """
 
@@ -82,18 +81,18 @@ class Sweep:
     count: Array
     x0: Array
     ts: list[Array | None]
-    all_steps: bool
+    rows: int
     room: Room
 
-    def apply(self, start: Array | None, moved: list[Array], shapes: list[int | None]) -> Moved:
+    def apply(self, start: Array | None, moved: list[Array]) -> Moved:
         """Tangents of states from those of the start (`None`: it does not move) and of the parameters."""
         n, dtype = self.system.size, self.system.dtype
         some = jtu.tree_leaves((start, moved))
         # A zero that JAX regards as linear, as it wants the whole right-hand side to be.
         nothing = 0.0 * jnp.ravel(some[0])[:1].sum().astype(dtype) if some else jnp.zeros((), dtype)
         zeros = lambda *shape: jnp.broadcast_to(nothing, shape)  # noqa: E731
-        rooms = [None if m is None else zeros(m, n) for m in shapes]
-        steps = zeros(self.room.steps, n) if self.all_steps else None
+        rooms = [None if t is None else zeros(len(t), n) for t in self.ts]
+        steps = zeros(self.room.steps, self.rows, n) if self.rows else None
         given = ({"x": start, "p": moved}, {"end": zeros(n), "ts": rooms, "steps": steps})
         _, out = lax.custom_linear_solve(
             lambda z: z,  # stands for the block matrix of `_adjoint.py`, which nobody multiplies with
@@ -101,8 +100,7 @@ class Sweep:
             lambda _, b: (b[0], jtu.tree_map(jnp.add, b[1], self._forward(b[0], b[1]))),
             lambda _, b: (jtu.tree_map(jnp.add, b[0], self._backward(b[0], b[1])), b[1]),
         )
-        saved = [None if t is None else self._step_of(t) < self.count for t in self.ts]
-        return Moved(out["end"], out["ts"], out["steps"], saved)
+        return Moved(out["end"], out["ts"], out["steps"])
 
     def _step_of(self, ts: Array) -> Array:
         """For every time, the step that reaches it."""
@@ -148,7 +146,8 @@ class Sweep:
                 j, history, work, vectors, first, okay = loop
                 active = j < end
                 record, _ = self._at(held, jnp.clip(j, 0, room.steps - 1))
-                made, after, work = self.steps.again(self.system, record, history, work)
+                begun = history.at[0].set(corrected(self.system, record, history[0]))
+                made, after, work = self.steps.again(self.system, record, begun, work)
                 here = active & (j // room.rows == segment)
                 row = jnp.where(here, j % room.rows, room.rows)
                 new = eqx.filter(made, lambda leaf: leaf.ndim > 0)
@@ -190,7 +189,9 @@ class Sweep:
             held = self._reaching(held, i)
             place = jnp.clip(i, 0, jnp.maximum(count - 1, 0))
             record, before = self._at(held, place)
-            new, memory = self.steps.forward(self.system, self.parameters, record, before, carry, u["p"], memory)
+            new = corrected_tangent(self.parameters, record, before, carry, u["p"])
+            before = corrected(self.system, record, before)
+            new, memory = self.steps.forward(self.system, self.parameters, record, before, new, u["p"], memory)
             carry = jnp.where(active, new, carry)
             times, moved = [], []
             for ts, index, cursor, rows in zip(self.ts, steps_of, cursors, out["ts"], strict=True):
@@ -199,8 +200,7 @@ class Sweep:
                 moved.append(cursor)
             steps = out["steps"]
             if steps is not None:
-                row = jnp.where(active, self.steps.value(carry), steps[place])
-                steps = steps.at[place].set(row)
+                steps = steps.at[place].set(jnp.where(active, carry[: self.rows], steps[place]))
             return i + 1, held, carry, memory, {**out, "ts": times, "steps": steps}, moved
 
         zero = jtu.tree_map(jnp.zeros_like, v)
@@ -239,13 +239,14 @@ class Sweep:
             place = jnp.clip(i, 0, jnp.maximum(count - 1, 0))
             record, before = self._at(held, place)
             if v["steps"] is not None:
-                carry = carry + self.steps.carry(jnp.where(active, v["steps"][place], 0.0))
+                carry = carry.at[: self.rows].add(jnp.where(active, v["steps"][place], 0.0))
             moved = []
             for ts, index, cursor, rows in zip(self.ts, steps_of, cursors, v["ts"], strict=True):
                 carry, cursor = self._collecting(ts, index, cursor, rows, i, record, carry)
                 moved.append(cursor)
-            masked = jnp.where(active, carry, 0.0)
-            new, sums, memory = self.steps.backward(self.system, self.parameters, record, before, masked, sums, memory)
+            masked, begun = jnp.where(active, carry, 0.0), corrected(self.system, record, before)
+            new, sums, memory = self.steps.backward(self.system, self.parameters, record, begun, masked, sums, memory)
+            new, sums = corrected_cotangent(self.parameters, record, before, new, sums)
             return i - 1, held, jnp.where(active, new, carry), sums, memory, moved
 
         start = (

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
+from sparsesolve.ode.adjoint._jumps import recorded
 from sparsesolve.ode.system._system import StiffSystem
 
 MEMORY = 2**26  # bytes of vectors, and as much of histories
@@ -104,7 +105,7 @@ class Tape(eqx.Module):
     @classmethod
     def empty(cls, room: Room, steps: Any, system: StiffSystem, state: Any) -> Tape:
         """Nothing recorded yet."""
-        struct = eqx.filter_eval_shape(lambda s: steps.record(system, s, s), state)
+        struct = eqx.filter_eval_shape(lambda s: recorded(steps, system, s, s), state)
         length = lambda s: room.steps if s.ndim == 0 else room.rows + 1  # noqa: E731
         records = jtu.tree_map(lambda s: jnp.zeros((length(s), *s.shape), s.dtype), struct)
         first = jnp.zeros((2, system.size), system.dtype)

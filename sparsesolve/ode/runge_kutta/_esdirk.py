@@ -24,7 +24,6 @@ from jaxtyping import Array, Bool, Float
 from sparsesolve.ode.newton._corrected import stage_solve
 from sparsesolve.ode.newton._newton import Work, solve_stage, updated
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
-from sparsesolve.ode.system._rhs import RightHandSide
 from sparsesolve.ode.system._stats import add_counts
 from sparsesolve.ode.system._system import StiffSystem
 from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
@@ -52,13 +51,6 @@ class Settings(eqx.Module):
     max_steps: Any
 
 
-class Split(eqx.Module):
-    """The right-hand side: an implicit part with its prepared system, and perhaps an explicit part."""
-
-    system: StiffSystem
-    explicit: RightHandSide | None
-
-
 class Slopes(eqx.Module):
     """What a step leads to; all but the error and what follows it are differentiable.
 
@@ -72,10 +64,15 @@ class Slopes(eqx.Module):
     explicit: Float[Array, "s n"] | None
     last: Float[Array, " n"]
 
+    @property
+    def all(self) -> Float[Array, "rows n"]:
+        """Implicit ones, below them the explicit ones."""
+        return self.implicit if self.explicit is None else jnp.concatenate([self.implicit, self.explicit])
+
 
 def esdirk_step(
     tableau: EsdirkTableau,
-    split: Split,
+    system: StiffSystem,
     settings: Settings,
     work: Work,
     x: Float[Array, " n"],
@@ -87,7 +84,7 @@ def esdirk_step(
 
     Args:
         tableau: the method.
-        split: right-hand side.
+        system: prepared; with an explicit part where the right-hand side is split.
         settings: tolerances.
         work: Jacobian and factors from before.
         x: the state at `t`.
@@ -95,7 +92,7 @@ def esdirk_step(
         h: its length.
         slope: implicit part of the slope at `t`.
     """
-    arrays, static = eqx.partition(split, eqx.is_array)
+    arrays, static = eqx.partition(system, eqx.is_array)
     other, other_static = eqx.partition((settings, lax.stop_gradient(work)), eqx.is_array)
 
     def run(moving: Any, operands: Any, fixed: Any) -> Any:
@@ -103,7 +100,7 @@ def esdirk_step(
         parts = eqx.combine(operands, static)
         settings_, work_ = eqx.combine(fixed, other_static)
         slopes, ok, work_ = _attempts(tableau, parts, settings_, work_, x_, t_, h_, slope_)
-        error = _error(tableau, parts.system, work_, slopes, t_ + h_)
+        error = _error(tableau, parts, work_, slopes, t_ + h_)
         return slopes, (error, ok, work_)
 
     step = jax.custom_jvp(run)
@@ -122,7 +119,7 @@ def esdirk_step(
 
 def _attempts(
     tableau: EsdirkTableau,
-    split: Split,
+    system: StiffSystem,
     settings: Settings,
     work: Work,
     x: Array,
@@ -138,9 +135,9 @@ def _attempts(
         attempt, work, old, place, _ = state
         # A second attempt takes its Jacobian from the last stage that the first one solved.
         # Where there are algebraic equations, an old one hides from updates and error estimate what it does not see.
-        renew = (attempt > 0) | ((work.time != place) & (split.system.mass is not None))
-        work = updated(split.system, work, place, old.last, gh, renew)
-        slopes, place, ok, work = _stages(tableau, split, settings, work, x, t, h, slope, old.last, attempt > 0)
+        renew = (attempt > 0) | ((work.time != place) & (system.mass is not None))
+        work = updated(system, work, place, old.last, gh, renew)
+        slopes, place, ok, work = _stages(tableau, system, settings, work, x, t, h, slope, old.last, attempt > 0)
         return attempt + 1, work, slopes, place, ok
 
     def going(state: Any) -> Array:
@@ -148,7 +145,7 @@ def _attempts(
         return (attempt == 0) | ((attempt == 1) & ~ok & (work.time != place))
 
     shape = (tableau.stages, *x.shape)
-    none = Slopes(jnp.zeros(shape, x.dtype), None if split.explicit is None else jnp.zeros(shape, x.dtype), x)
+    none = Slopes(jnp.zeros(shape, x.dtype), None if system.explicit is None else jnp.zeros(shape, x.dtype), x)
     start = (jnp.asarray(0), work, none, t, jnp.asarray(False))
     _, work, slopes, _, ok = lax.while_loop(going, body, start)
     work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_newton_failures=~ok))
@@ -157,7 +154,7 @@ def _attempts(
 
 def _stages(
     tableau: EsdirkTableau,
-    split: Split,
+    system: StiffSystem,
     settings: Settings,
     work: Work,
     x: Array,
@@ -181,8 +178,8 @@ def _stages(
     explicit: Any = None
     explicit_lower: Any = None
     explicit_guess: Any = None
-    if split.explicit is not None:
-        explicit = jnp.zeros_like(implicit).at[0].set(h_x * split.explicit(t, x))
+    if system.explicit is not None:
+        explicit = jnp.zeros_like(implicit).at[0].set(h_x * system.explicit(t, x))
         explicit_lower, explicit_guess = (
             jnp.asarray(tableau.explicit, dtype),
             jnp.asarray(tableau.explicit_guess, dtype),
@@ -195,19 +192,19 @@ def _stages(
             sums = sums + jnp.stack([explicit_lower[i], explicit_guess[i]]) @ explicit
         known = x + sums[0]
         start = jnp.where(cautious, jnp.where(i == 1, safe, last), x + sums[1])
-        weights = tolerance_weights(split.system.structure, settings.rtol, settings.atol, x, start)
+        weights = tolerance_weights(system.structure, settings.rtol, settings.atol, x, start)
         t_i = t + times[i] * h
-        if split.system.mass is not None:
+        if system.mass is not None:
             # A DAE's iteration must be seen to contract: where J is too large by far, so are its updates too small.
             work = eqx.tree_at(lambda w: w.rate, work, jnp.full_like(work.rate, jnp.inf))
         done, work = solve_stage(
-            split.system,
+            system,
             work,
             t_i,
             known,
             start,
             tableau.gamma * h,
-            lambda v: scaled_norm(settings.norm, split.system.structure, v, weights),
+            lambda v: scaled_norm(settings.norm, system.structure, v, weights),
             kappa=settings.kappa / tableau.strictness,
             max_steps=jnp.where(ok, settings.max_steps, 0),
         )
@@ -215,8 +212,8 @@ def _stages(
         z = jnp.where(ok, done.x, last)
         place = jnp.where(ok, t_i, place)
         implicit = implicit.at[i].set((z - known) / tableau.gamma)
-        if explicit is not None and split.explicit is not None:
-            explicit = explicit.at[i].set(h_x * split.explicit(t_i, z))
+        if explicit is not None and system.explicit is not None:
+            explicit = explicit.at[i].set(h_x * system.explicit(t_i, z))
         return implicit, explicit, z, place, ok, work
 
     first = (implicit, explicit, x, t, jnp.asarray(True), work)
@@ -251,8 +248,7 @@ def _tangents(
     """The derivative of the slopes along one direction: linear in the direction, a scan over stages."""
     x, t, h, slope = moving
     x_dot, t_dot, h_dot, slope_dot = moving_dot
-    s, dtype = tableau.stages, x.dtype
-    split = parts(operands)
+    system, s, dtype = parts(operands), tableau.stages, x.dtype
     gh = (tableau.gamma * h).astype(dtype)
     h_x, h_dot_x = h.astype(dtype), h_dot.astype(dtype)
     a, lower = jnp.asarray(tableau.a, dtype), jnp.asarray(np.tril(tableau.a, -1), dtype)
@@ -265,7 +261,7 @@ def _tangents(
         values = values + explicit_a @ e_slopes
 
     def implicit_part(time: Array, z: Array, step: Array, k: Array, p: Any) -> Array:
-        system = parts(p).system
+        system = parts(p)
         return step * system.rhs(time, z) - system.multiply_mass(k, time, z)
 
     def explicit_rhs(time: Array, z: Array, p: Any) -> Array:
@@ -291,7 +287,7 @@ def _tangents(
         at = lambda t, y, step, p: implicit_part(t, y, step, k, p)  # noqa: E731
         _, right = jax.jvp(at, (time, z, h_x, operands), (time_dot, known_dot, h_dot_x, operands_dot))
         relaxation, moved = 2 / (1 + gh / work.shift), tableau.gamma * k
-        new = stage_solve(split.system, work.factors, time, z, gh, moved, right, relaxation=relaxation)
+        new = stage_solve(system, work.factors, time, z, gh, moved, right, relaxation=relaxation)
         z_dot = known_dot + tableau.gamma * new
         k_dot = k_dot.at[i].set(new)
         if has_explicit:

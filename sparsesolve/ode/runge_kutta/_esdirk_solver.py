@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
 import diffrax as dfx
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsesolve.ode.newton._kept import Kept, keep
 from sparsesolve.ode.newton._newton import Work, forget_jacobian, new_work
 from sparsesolve.ode.newton._stage_newton import StageNewton
-from sparsesolve.ode.runge_kutta._esdirk import Settings, Slopes, Split, esdirk_step
+from sparsesolve.ode.runge_kutta._esdirk import Settings, Slopes, esdirk_step
 from sparsesolve.ode.runge_kutta._tableau import EsdirkTableau
 from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
@@ -82,16 +83,16 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         """The vector field; with a mass matrix, an estimate of the size of `y'` for the choice of a first step."""
         if self.mass is None:
             return terms.vf(t0, y0, args)
-        system = self._split(terms, t0, y0, args).system
+        system = self._system(terms, t0, y0, args)
         return system.structure.unravel(rough_slope(system, t0, y0, terms.vf(t0, y0, args)))
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any) -> EsdirkState:
         """Prepares plans; computes nothing but the constant parts of the Jacobian."""
         del t1
-        split = self._split(terms, t0, y0, args)
-        x = split.system.structure.ravel(y0)
+        system = self._system(terms, t0, y0, args)
+        x = system.structure.ravel(y0)
         t = jnp.asarray(t0)
-        return EsdirkState(jnp.zeros_like(x), jnp.asarray(True), Kept(lax.stop_gradient(new_work(split.system, t, x))))
+        return EsdirkState(jnp.zeros_like(x), jnp.asarray(True), Kept(lax.stop_gradient(new_work(system, t, x))))
 
     def step(
         self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: EsdirkState, made_jump: Any
@@ -102,14 +103,14 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     def stepped(
         self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: Any, solver_state: EsdirkState, made_jump: Any
     ) -> tuple[tuple[PyTree, PyTree, dict[str, PyTree], EsdirkState, dfx.RESULTS], Array]:
-        """One step, and the implicit slopes of its stages, shape `(s, n)`."""
-        split = self._split(terms, t0, y0, args)
-        structure = split.system.structure
-        x, h = after_jump(split.system, t0, structure.ravel(y0), made_jump), t1 - t0
+        """One step, and the slopes of its stages: implicit ones and, where equations are split, explicit ones."""
+        system = self._system(terms, t0, y0, args)
+        structure = system.structure
+        x, h = after_jump(system, t0, structure.ravel(y0), made_jump), t1 - t0
         work = forget_jacobian(solver_state.work, made_jump)
-        renew = jnp.asarray(True) if split.explicit is not None else solver_state.fresh | made_jump
-        slopes, error, ok, work = self.trial(split, work, x, t0, h, solver_state.slope, renew)
-        end = jnp.where(ok, self._end(x, slopes), x)
+        renew = jnp.asarray(True) if system.explicit is not None else solver_state.fresh | made_jump
+        slopes, error, ok, work = self.trial(system, work, x, t0, h, solver_state.slope, renew)
+        end = jnp.where(ok, self.end(x, slopes), x)
         new_state = EsdirkState(
             slopes.implicit[-1] / h.astype(x.dtype), jnp.asarray(False), keep(solver_state.kept, work)
         )
@@ -117,43 +118,50 @@ class AbstractEsdirk(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         failed: Any = dfx.RESULTS.nonlinear_divergence
         result = dfx.RESULTS.where(ok, dfx.RESULTS.successful, failed)
         made = structure.unravel(end), error, self._dense(structure, structure.unravel(x), x, slopes), new_state, result
-        return made, slopes.implicit
+        return made, slopes.all
 
     def trial(
-        self, split: Split, work: Work, x: Array, t0: Array, h: Array, slope: Array, renew: Array
+        self, system: StiffSystem, work: Work, x: Array, t0: Array, h: Array, slope: Array, renew: Array
     ) -> tuple[Slopes, Array, Array, Work]:
         """Slopes, error, whether the stages converged, and the work done, from the slope at the start or (`renew`)
         without one."""
         slope = lax.cond(
             eqxi.unvmap_any(renew),
-            lambda: jnp.where(renew, exact_start_slope(split.system, t0, x, h), slope),
+            lambda: jnp.where(renew, exact_start_slope(system, t0, x, h), slope),
             lambda: slope,
         )
         work = eqx.tree_at(lambda w: w.counts, work, add_counts(work.counts, num_residuals=renew))
         finder = self.root_finder
         settings = Settings(finder.rtol, finder.atol, finder.norm, finder.kappa, self.root_find_max_steps)
-        return esdirk_step(self.tableau, split, settings, work, x, t0, h, slope)
+        return esdirk_step(self.tableau, system, settings, work, x, t0, h, slope)
+
+    def splits(self, terms: Any) -> bool:
+        """Whether the first of these terms is treated explicitly."""
+        return self.tableau.explicit is not None and isinstance(terms, dfx.MultiTerm)
 
     def _system(self, terms: Any, t: Any, y: PyTree, args: Any) -> StiffSystem:
-        return self._split(terms, t, y, args).system
-
-    def _split(self, terms: Any, t: Any, y: PyTree, args: Any) -> Split:
         explicit = None
         finder = self.root_finder
-        if self.tableau.explicit is not None and isinstance(terms, dfx.MultiTerm):
+        if self.splits(terms):
             if self.mass is not None:
                 raise ValueError(
                     "KenCarp47 got a mass matrix and a split right-hand side, but its explicit part would need the "
                     "inverse of the mass matrix; give the sum of both parts as one dfx.ODETerm."
+                )
+            if len(terms.terms) != 2:
+                raise ValueError(
+                    f"KenCarp47 got a MultiTerm of {len(terms.terms)} terms, but it splits a right-hand side in two; "
+                    "write dfx.MultiTerm(explicit, implicit), and sums inside of them."
                 )
             first, terms = terms.terms
             explicit = right_hand_side(first, t, y, args)
         system = prepare_system(
             terms, t, y, args, sparsity=self.sparsity, mass=self.mass, linear_solver=finder.linear_solver
         )
-        return Split(system, explicit)
+        return dataclasses.replace(system, explicit=explicit)
 
-    def _end(self, x: Array, slopes: Slopes) -> Array:
+    def end(self, x: Array, slopes: Slopes) -> Array:
+        """The state after a step."""
         if slopes.explicit is None:
             return slopes.last
         return x + jnp.asarray(self.tableau.b, x.dtype) @ (slopes.implicit + slopes.explicit)

@@ -36,6 +36,7 @@ from sparsesolve.ode.runge_kutta._radau_step import (
 from sparsesolve.ode.runge_kutta._radau_table import RadauTable
 from sparsesolve.ode.stepping._after_jump import after_jump
 from sparsesolve.ode.stepping._controller import ERROR_ORDER, encode_factor
+from sparsesolve.ode.stepping._interpolation import PolynomialInterpolation
 from sparsesolve.ode.stepping._start import rough_slope
 from sparsesolve.ode.system._stats import add_counts, new_counts
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
@@ -43,32 +44,6 @@ from sparsesolve.ode.system._weights import scaled_norm, tolerance_weights
 
 _FEW_ITERATIONS = 4  # with which a Jacobian serves another step
 _ITERATION_ERROR = 0.02  # what Newton's method may leave, in units of the local error tolerance
-
-
-class CollocationInterpolation(dfx.AbstractLocalInterpolation):
-    """The collocation polynomial of a step.
-
-    Attributes:
-        t0: start of the step.
-        t1: end of the step.
-        y0: solution at `t0`.
-        polynomial: coefficients of theta, theta^2, ..., stacked in front.
-    """
-
-    t0: Any
-    t1: Any
-    y0: PyTree[Array]
-    polynomial: PyTree[Array]
-
-    def evaluate(self, t0: Any, t1: Any | None = None, left: bool = True) -> PyTree[Array]:
-        """The solution at `t0`, or its increment from `t0` to `t1`."""
-        del left
-        if t1 is not None:
-            return jtu.tree_map(jnp.subtract, self.evaluate(t1), self.evaluate(t0))
-        theta = (t0 - self.t0) / (self.t1 - self.t0)
-        degree = jtu.tree_leaves(self.polynomial)[0].shape[0]
-        powers = jnp.stack([theta**k for k in range(1, degree + 1)])
-        return jtu.tree_map(lambda y, q: y + jnp.tensordot(powers.astype(q.dtype), q, 1), self.y0, self.polynomial)
 
 
 class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
@@ -93,7 +68,7 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
     table: eqx.AbstractClassVar[RadauTable]
 
     term_structure: ClassVar = dfx.AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., CollocationInterpolation]] = CollocationInterpolation
+    interpolation_cls: ClassVar[Callable[..., PolynomialInterpolation]] = PolynomialInterpolation
 
     def __check_init__(self) -> None:
         for leaf in jtu.tree_leaves(self.index):
@@ -187,7 +162,7 @@ class AbstractRadau(dfx.AbstractImplicitSolver, dfx.AbstractAdaptiveSolver):
         )
         failed = dfx.RESULTS.promote(optx.RESULTS.nonlinear_divergence)
         result = dfx.RESULTS.where(converged, dfx.RESULTS.successful, failed)
-        dense = {"y0": structure.unravel(x0), "polynomial": jax.vmap(structure.unravel)(polynomial)}
+        dense = {"y0": structure.unravel(x0), "coefficients": jax.vmap(structure.unravel)(polynomial)}
         return (structure.unravel(x1), y_error, dense, state, result), z
 
     def trial(

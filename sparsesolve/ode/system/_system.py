@@ -66,12 +66,14 @@ class StiffSystem(eqx.Module):
         mass: the mass matrix; `None` for the identity.
         linear_solver: with its plan pinned to the pattern.
         plan: the static part.
+        explicit: the other part of the slope, where methods for split equations treat one explicitly.
     """
 
     rhs: RightHandSide
     mass: Mass | None
     linear_solver: Any
     plan: SystemPlan = eqx.field(static=True)
+    explicit: RightHandSide | None = None
 
     @property
     def structure(self) -> RealStructure:
