@@ -162,7 +162,7 @@ class BdfSteps:
     def dense_info(self, system: StiffSystem, records: BdfRecord, rows: Array) -> dict[str, Any]:
         """Tangents of what diffrax keeps of each step, from those rows of all steps, `(steps, rows, n)`."""
         unravel, order = jax.vmap(system.structure.unravel), jnp.where(records.fresh, 1, records.order)
-        used = jnp.arange(1, 1 + MAX_ORDER) <= order[:, None]
+        used = jnp.arange(1, 1 + MAX_ORDER)[None] <= order[:, None]
         differences = jnp.where(used[:, :, None], rows[:, 1:], 0.0)
         steps = jnp.zeros_like(records.end)
         return {"y1": unravel(rows[:, 0]), "differences": jax.vmap(unravel)(differences), "step": steps}
