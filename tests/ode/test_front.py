@@ -52,6 +52,22 @@ def test_a_steady_state_is_an_event():
     assert 1.0 < float(sol.ts[0]) < 3.0 and abs(float(sol.ys[0, 0]) - 1) < 1e-5
 
 
+def test_loops_of_unknown_length_random_keys_and_a_dense_sparsity():
+    def f(t, y, key):  # a loop without a transpose
+        _, y = jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 2.0), (0, y))
+        return -y / 8 + 0.0 * jax.random.normal(key, y.shape)
+
+    sol = solve_ode(f, 0.0, 1.0, jnp.ones(2), jax.random.key(0), sparsity=np.eye(2))
+    np.testing.assert_allclose(sol.ys[0], np.exp(-1.0), rtol=1e-6)
+
+
+def test_far_from_time_zero_the_first_step_moves_time():
+    f = lambda t, y, a: jnp.stack([-y[0], y[1] - y[0]])  # noqa: E731
+    for t0, t1 in ((1e12, 1e12 + 1), (1e12 + 1, 1e12)):
+        sol = solve_ode(f, t0, t1, jnp.ones(2), mass=MASS)
+        np.testing.assert_allclose(sol.ys[0], np.exp(t0 - t1), rtol=1e-6)
+
+
 def test_dense_output_steps_and_functions_of_the_state():
     whole = lambda t, y, rate: y["slow"].sum()  # noqa: E731
     at = dfx.SaveAt(subs=[dfx.SubSaveAt(steps=True, fn=whole), dfx.SubSaveAt(ts=jnp.asarray([0.3, 0.7]))])

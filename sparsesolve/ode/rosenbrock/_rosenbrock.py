@@ -123,7 +123,12 @@ def exact_solver(
         return system.multiply_mass(v) - gh * system.rhs.product(t, x, v)
 
     def solve(b: Array) -> Array:
-        return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
+        try:
+            return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
+        except ValueError as error:  # loops of unknown length in f have no transpose, and most callers need none
+            if "Reverse-mode" not in str(error):
+                raise
+        return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r))
 
     return jax.jit(solve, inline=True)  # traced once for all stages; the program stays the same
 

@@ -68,7 +68,7 @@ def prepare_call(
     """The compiled integration of a call, made or remembered."""
     args = fix_indices(args)
     data, static = partition(args)
-    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf), bool(leaf.weak_type)) for leaf in data)
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf), bool(getattr(leaf, "weak_type", False))) for leaf in data)
     whole = (Structure.of(y0), static, shapes, setting, jnp.result_type(float))
     key = call_key(fn, whole)
     known = None if key is None else call_cache.lookup(key)

@@ -33,7 +33,7 @@ from sparsesolve.ode.rosenbrock._rosenbrock_solver import AbstractRosenbrock
 from sparsesolve.ode.runge_kutta._esdirk_solver import AbstractEsdirk
 from sparsesolve.ode.solve._checks import check_slope
 from sparsesolve.ode.system._mass import as_matrix
-from sparsesolve.ode.system._system import prepare_system
+from sparsesolve.ode.system._system import as_pattern, prepare_system
 
 SMALL = 100  # components for which any factorization is cheap
 LIGHT = 10  # operations of a factorization for each entry of its factors; a solve takes two
@@ -80,6 +80,8 @@ def fitted(solver: dfx.AbstractAdaptiveSolver, mass: Any, sparsity: Any) -> dfx.
     """
     names = {field.name for field in dataclasses.fields(solver)}
     changes = {}
+    sparsity = getattr(solver, "sparsity", None) if sparsity is None else sparsity
+    sparsity = None if sparsity is None else as_pattern(sparsity)  # while it is no tracer yet
     for name, value in (("mass", mass), ("sparsity", sparsity)):
         if value is None:
             continue

@@ -30,6 +30,7 @@ from sparsesolve.ode.solve._failure import failure_sentence
 from sparsesolve.ode.solve._initial import MODES, initial_values
 from sparsesolve.ode.solve._watched import WatchedController, WatchState
 from sparsesolve.ode.stepping._controller import StiffController
+from sparsesolve.ode.stepping._first_step import least_step
 from sparsesolve.ode.system._system import StiffSystem, prepare_system
 
 MAX_STEPS = 2**17
@@ -136,7 +137,8 @@ def solve_ode(
         system = prepare_system(dfx.ODETerm(f), start, y0, args, sparsity=sparsity, mass=mass)
         y0, started = initial_values(system, start, y0, solver, rtol, atol, inconsistent)
         solver = _with_pivots(system, solver, times, y0)
-        times = (start, end, 1e-5 * (end - start)) if dt0 is None else times
+        first = jnp.sign(end - start) * jnp.maximum(1e-5 * jnp.abs(end - start), least_step(start, end))
+        times = (start, end, first) if dt0 is None else times
     wishes = {
         "solver": solver,
         "controller": _controller(solver, rtol, _positive(atol), norm, jump_ts),

@@ -25,7 +25,8 @@ def first_step(
     error_order: Any,
     least: Any,
 ) -> Float[Array, ""]:
-    """A first step from the slopes at `t0` and after a small explicit step, for an error of `O(h^error_order)`.
+    """A first step from the slopes at `t0` and after a small explicit step, for an error of `O(h^error_order)`, but
+    none that rounding of time would spoil.
 
     Args:
         controller: has `rtol`, `atol` and `norm`.
@@ -62,4 +63,10 @@ def first_step(
     steepest = jnp.maximum(d1, size(f1 - f0) / h0)
     h1 = jnp.where(steepest <= 1e-15, jnp.maximum(least, 1e-3 * h0), (0.01 / steepest) ** (1 / error_order))
     h = jnp.minimum(100 * h0, h1)
-    return lax.stop_gradient(jnp.where(jnp.isfinite(h), h, h0).astype(time.dtype))
+    h = jnp.where(jnp.isfinite(h), h, h0).astype(time.dtype)
+    return lax.stop_gradient(jnp.maximum(h, least_step(time, t1)))
+
+
+def least_step(t0: Any, t1: Any) -> Float[Array, ""]:
+    """Sixteen units of rounding of `t0`, but not more than there is to go."""
+    return jnp.minimum(16 * jnp.finfo(jnp.result_type(t0)).eps * jnp.abs(t0), jnp.abs(t1 - t0))

@@ -218,7 +218,7 @@ def prepare_system(
     if callable(mass):
         mass = _in_wrapped_time(mass, terms, t)
     prepared_mass = None if mass is None else prepare_mass(mass, t, y, args, structure)
-    given = None if sparsity is None else structure.expand(_as_pattern(sparsity))
+    given = None if sparsity is None else structure.expand(as_pattern(sparsity))
     mass_pattern = None if prepared_mass is None else prepared_mass.pattern
     key = (rhs.pure, given, mass_pattern, jnp.result_type(float))
     plan = system_cache.get(key, lambda: _make_plan(rhs, t, y, given, mass_pattern))
@@ -292,7 +292,8 @@ def _guarded(solver: AutoSparse) -> AutoSparse:
     return solver if plan.nnz_factor < _LARGE else dataclasses.replace(solver, plan=GuardedPlan(plan))
 
 
-def _as_pattern(sparsity: Any) -> SparsityPattern:
+def as_pattern(sparsity: Any) -> SparsityPattern:
+    """A pattern from a matrix of any kind."""
     if isinstance(sparsity, SparsityPattern):
         return sparsity
     if isinstance(sparsity, SparseJacobian | SparseMatrix):
