@@ -133,6 +133,8 @@ def test_a_mass_matrix_may_be_a_function_of_a_small_system():
 
 
 SLIDER = lambda t, y, a: jnp.stack([y[1], y[0] - jnp.sin(t)])  # noqa: E731  (index 2)
+DRIVEN = lambda t, y, a: jnp.stack([y[1], y[2] - y[0], y[0] - jnp.sin(t)])  # noqa: E731  (index 3)
+HIGH = RadauIIA5(index=jnp.asarray([1, 2, 3]))
 BAD = {
     "index 4": (
         lambda: solve_ode(SLIDER, 0.0, 1.0, jnp.zeros(2), mass=MASS, solver=RadauIIA5(index=jnp.asarray([1, 4]))),
@@ -143,6 +145,10 @@ BAD = {
             SLIDER, 0.0, 1.0, jnp.asarray([1.0, 1.0]), mass=MASS, solver=RadauIIA5(index=jnp.asarray([1, 2]))
         ),
         r"equation without derivatives f\[1\] is 1 and should be 0",
+    ),
+    "index 3, velocities leave the constraint": (
+        lambda: solve_ode(DRIVEN, 0.0, 1.0, jnp.asarray([0.0, 0.5, 0.0]), mass=np.diag([1.0, 1.0, 0.0]), solver=HIGH),
+        r"derivative with respect to time of the equation without derivatives f\[2\] is not 0",
     ),
     "mass": (lambda: solve_ode(SLIDER, 0.0, 1.0, jnp.zeros(2), mass=np.eye(3)), r"shape \(3, 3\).* 2 components"),
     "tolerances": (
@@ -169,6 +175,13 @@ def test_bad_input_is_refused_with_a_sentence(name):
     call, words = BAD[name]
     with pytest.raises((ValueError, RuntimeError), match=words):
         call()
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.0 + 1e-9])
+def test_velocities_that_keep_a_constraint_are_taken(speed):
+    start, mass = jnp.asarray([0.0, speed, 0.0]), np.diag([1.0, 1.0, 0.0])
+    sol = solve_ode(DRIVEN, 0.0, 1.0, start, mass=mass, solver=HIGH)
+    np.testing.assert_allclose(sol.ys[0, :2], [np.sin(1.0), np.cos(1.0)], atol=1e-6)
 
 
 def test_an_index_two_start_may_be_kept():

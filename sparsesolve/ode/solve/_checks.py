@@ -13,6 +13,7 @@ from sparsesolve._tree import Structure
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.stepping._algebraic import LARGEST_DENSE, Algebraic
 from sparsesolve.ode.system._system import StiffSystem
+from sparsesolve.ode.system._weights import tolerance_weights
 
 
 def check_times(t0: Any, t1: Any, dt0: Any, saveat: Any) -> None:
@@ -181,11 +182,11 @@ def check_given_index(index: Any) -> None:
             )
 
 
-def check_constraints(system: StiffSystem, parts: Algebraic, t: Any, x: Any, rtol: Any) -> None:
+def check_constraints(system: StiffSystem, parts: Algebraic, t: Any, x: Any, rtol: Any, atol: Any) -> None:
     """Refuses starts of systems of a higher index whose equations without derivatives are off by far.
 
     Off means by more than a hundred times the relative tolerance (at least 1e-3) of what is added up in them,
-    `|J| |x|`. Hidden constraints are not looked at.
+    `|J| |x|`. Of hidden constraints those on velocities are looked at, see `_hidden_constraint`.
 
     Raises:
         ValueError: naming the equation.
@@ -198,7 +199,17 @@ def check_constraints(system: StiffSystem, parts: Algebraic, t: Any, x: Any, rto
     else:
         off, terms, name = np.abs(parts.kernel.T @ slope), np.abs(parts.kernel).T @ terms, None
     loose = max([float(np.max(np.asarray(leaf))) for leaf in jtu.tree_leaves(rtol)], default=0.0)
-    if off.size == 0 or not (off > max(100 * loose, 1e-3) * terms).any():
+    limit = max(100 * loose, 1e-3)
+    if off.size == 0 or not (off > limit * terms).any():
+        units = 100 * np.asarray(tolerance_weights(system.structure, rtol, atol, x))
+        hidden = None if parts.kernel is not None else _hidden_constraint(system, jacobian, t, x, limit, units)
+        if hidden is not None:
+            raise ValueError(
+                f"solve_ode got a start that is not consistent: the derivative with respect to time of the equation "
+                f"without derivatives f{system.structure.locate(hidden)} is not 0 and no unknown is free to make it 0. "
+                "Starts of index 3 are not corrected: give velocities that keep the constraints, or write "
+                "inconsistent='keep'."
+            )
         return
     worst = int(np.argmax(off / terms))
     where = f"number {worst}" if name is None else f"f{system.structure.locate(int(name[worst]))}"
@@ -207,3 +218,29 @@ def check_constraints(system: StiffSystem, parts: Algebraic, t: Any, x: Any, rto
         "and should be 0. Starts of index 2 and 3 are not corrected: give one that solves the constraints and their "
         "derivatives, or write inconsistent='keep'."
     )
+
+
+def _hidden_constraint(
+    system: StiffSystem, jacobian: Any, t: Any, x: Any, limit: float, units: np.ndarray
+) -> int | None:
+    """The row of an equation `0 = g(t, y)` whose `g_t + g_y M^-1 f` is off by far though no component without a
+    derivative occurs in it: `g` holds of positions, and velocities leave it. For diagonal matrices M.
+
+    Off means by more than `limit` of what is added up and by more than changes of the state by `units` make.
+    """
+    assert system.mass is not None
+    mass = system.mass.matrix(t, x).to_scipy()
+    diagonal = mass.diagonal()
+    if abs(mass).sum() > np.abs(diagonal).sum():
+        return None
+    there = diagonal != 0
+    slope, rate = (np.asarray(v) for v in system.rhs.with_time_derivative(t, x))
+    inverse = np.where(there, 1 / np.where(there, diagonal, 1.0), 0.0)
+    rows, sizes = jacobian[~there], abs(jacobian[~there])
+    acceleration = abs(jacobian).multiply(np.abs(inverse)[:, None]).tocsr()  # of M^-1 f by y
+    bound = np.asarray(sizes[:, ~there].sum(axis=1)).ravel() == 0
+    bound &= np.asarray((sizes @ acceleration[:, ~there]).sum(axis=1)).ravel() == 0
+    off = np.abs(rows @ (inverse * slope) + rate[~there])
+    terms = sizes @ np.abs(inverse * slope) + np.abs(rate[~there])
+    wrong = bound & (off > limit * terms + sizes @ (acceleration @ units))
+    return int(np.flatnonzero(~there)[np.argmax(np.where(wrong, off, -1.0))]) if wrong.any() else None

@@ -57,7 +57,7 @@ def initial_values(
     traced = any(isinstance(leaf, Tracer) for leaf in jtu.tree_leaves(operands))
     if higher:
         if not traced and inconsistent != "keep":
-            check_constraints(system, parts, t, x, rtol)
+            check_constraints(system, parts, t, x, rtol, atol)
         return y0, {}
     if traced:
         if inconsistent != "correct":
