@@ -25,6 +25,7 @@ from sparsesolve._native._load import (
     require as require,
     status as status,
 )
+from sparsesolve._native._memory_calls import untouched as untouched
 from sparsesolve._native._multigrid_calls import (
     aggregate_greedily as aggregate_greedily,
     chebyshev_sweep as chebyshev_sweep,

@@ -27,6 +27,7 @@ SOURCES = (
     "simplicial_checked.cc",
     "simplicial_symbolic.cc",
     "rescue.cc",
+    "untouched.cc",
     "products.cc",
     "multigrid_cycle.cc",
     "multigrid_setup.cc",

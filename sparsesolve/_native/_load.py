@@ -28,7 +28,7 @@ DIAGONALS, STENCIL = "sparsesolve_diagonals", "sparsesolve_stencil"
 PADDED_ROWS, CSR_ROWS = "sparsesolve_padded_rows", "sparsesolve_csr_rows"
 CSR_PRODUCT, CHEBYSHEV_SWEEP = "sparsesolve_csr_product", "sparsesolve_chebyshev_sweep"
 GALERKIN, GRAM = "sparsesolve_galerkin", "sparsesolve_gram"
-CHOLESKY_INVERSE = "sparsesolve_cholesky_inverse"
+CHOLESKY_INVERSE, UNTOUCHED = "sparsesolve_cholesky_inverse", "sparsesolve_untouched"
 _HANDLERS = {
     FACTOR: "SparsesolveFactor",
     SOLVE: "SparsesolveSolve",
@@ -49,6 +49,7 @@ _HANDLERS = {
     CHOLESKY_CHECKED: "SparsesolveCholeskyChecked",
     SIMPLICIAL_CHECKED: "SparsesolveSimplicialChecked",
     SIMPLICIAL_ONCE: "SparsesolveSimplicialOnce",
+    UNTOUCHED: "SparsesolveUntouched",
 }
 
 

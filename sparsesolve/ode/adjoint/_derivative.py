@@ -73,7 +73,8 @@ class Run:
         extra = [k for k, sub in enumerate(self.subs) if sub.ts is not None and sub.fn is not SAVE_STATE]
         call = self.steps.recording(self.call, system)
         call = _saving_states(call, [self.subs[k].ts for k in extra])
-        tape = Tape.empty(self.room, self.steps, system, call["init_state"])
+        near = (call["init_state"].y, call["t0"], call["t1"], call["stepsize_controller"], parameters_of(system))
+        tape = Tape.empty(self.room, self.steps, system, call["init_state"], near)
         slopes = Slopes.empty(system, times_of(self.call["saveat"]), along)
         found: list[Any] = []
         jumps: list[bool] = []

@@ -100,9 +100,9 @@ class Saves:
         """At the ends of every so many steps; what an event cut off is not saved."""
         steps = self.subs[k].steps
         every = slice(steps - 1, None, steps)
-        ends = self.records.end[every]
         count = jnp.where(self.end.time < self.final.tprev, 1, 0) if self.cut else 0
         valid = jnp.arange(self.records.end.shape[0])[every] < self.final.num_accepted_steps - count
+        ends = jnp.where(valid, self.records.end[every], self.moving.t0)
         x = jnp.where(valid[:, None], self.records.y[: self.records.end.shape[0]][every], self.x0)
         assert self.moved.at_steps is not None
         rows = self._shown(k, ends, x, jnp.zeros_like(ends), self.moved.at_steps[every, 0], valid)

@@ -20,6 +20,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from sparsesolve.ode.adjoint._jumps import recorded
+from sparsesolve.ode.adjoint._memory import Memory
 from sparsesolve.ode.system._system import StiffSystem
 
 MEMORY = 2**26  # bytes of vectors, and as much of histories
@@ -103,16 +104,18 @@ class Tape(eqx.Module):
     histories: Array | None
 
     @classmethod
-    def empty(cls, room: Room, steps: Any, system: StiffSystem, state: Any) -> Tape:
-        """Nothing recorded yet."""
+    def empty(cls, room: Room, steps: Any, system: StiffSystem, state: Any, near: Any) -> Tape:
+        """Nothing recorded yet, for integrations that depend on `near`. First rows are zero, others undefined."""
         struct = eqx.filter_eval_shape(lambda s: recorded(steps, system, s, s), state)
         length = lambda s: room.steps if s.ndim == 0 else room.rows + 1  # noqa: E731
-        records = jtu.tree_map(lambda s: jnp.zeros((length(s), *s.shape), s.dtype), struct)
+        leaves, treedef = jtu.tree_flatten(struct)
+        memory = Memory(near)
+        records = jtu.tree_unflatten(treedef, [memory.rows(length(s), s) for s in leaves])
         first = jnp.zeros((2, system.size), system.dtype)
         if room.slots == 0:
             return cls(records, first, None)
         history = eqx.filter_eval_shape(lambda s: steps.history(system, s), state)
-        return cls(records, first, jnp.zeros((room.slots + 1, *history.shape), history.dtype))
+        return cls(records, first, memory.rows(room.slots + 1, history))
 
     def written(self, room: Room, steps: Any, system: StiffSystem, record: Any, before: Any, after: Any) -> Tape:
         """With the record of the step from `before` to `after`, states of diffrax's loop, if that was accepted."""
