@@ -12,7 +12,7 @@ last to the first with transposed systems, each system solved with factors that 
 whose solve and transposed solve are the two sweeps: `custom_linear_solve` then fits under `jit`, `vmap`, `jvp` and
 `grad`. Step sizes and orders are constants of the derivative, as in diffrax. Derivatives by t1 and by the times saved
 at are slopes of the interpolating polynomials (`_slopes.py`); that by t0 follows from the flow,
-dy/dt0 = -(dy/dy0) y'(t0).
+dy/dt0 = -(dy/dy0) y'(t0); places of events are implicit functions (`_end.py`).
 
 Reference: A. Griewank, A. Walther, Evaluating Derivatives, SIAM 2008, doi:10.1137/1.9780898717761 (discrete adjoints);
 Y. Cao, S. Li, L. Petzold, R. Serban, SIAM J. Sci. Comput. 24 (2003) 1076, doi:10.1137/S1064827501380630 (of DAEs).

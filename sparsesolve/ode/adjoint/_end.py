@@ -46,10 +46,12 @@ def place_of_event(call: dict[str, Any], final: Any) -> Array | None:
     event = call["event"]
     if event is None or event.root_finder is None:
         return None
-    for sub, state in zip(parts_of(call["saveat"]), buffers_of(final), strict=True):
-        if sub.t1 or sub.steps == 1:
-            return state.ts[jnp.maximum(state.save_index - 1, 0)]
-    return None
+    parts = zip(parts_of(call["saveat"]), buffers_of(final), strict=True)
+    last = [state.ts[jnp.maximum(state.save_index - 1, 0)] for sub, state in parts if sub.t1 or sub.steps]
+    if not last:
+        return None
+    latest = jnp.max(jnp.stack([jnp.where(jnp.isfinite(t), t, -jnp.inf) for t in last]))
+    return jnp.where(jnp.isfinite(latest), latest, final.tprev)  # nothing was saved yet
 
 
 def end_of(
