@@ -1,5 +1,6 @@
 """What users ask of `solve_ode` together: events, outputs, meters, complex states, jumps, tolerances, bad DAEs."""
 
+import functools
 import re
 
 import diffrax as dfx
@@ -57,8 +58,13 @@ def test_loops_of_unknown_length_random_keys_and_a_dense_sparsity():
         _, y = jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 2.0), (0, y))
         return -y / 8 + 0.0 * jax.random.normal(key, y.shape)
 
-    sol = solve_ode(f, 0.0, 1.0, jnp.ones(2), jax.random.key(0), sparsity=np.eye(2))
-    np.testing.assert_allclose(sol.ys[0], np.exp(-1.0), rtol=1e-6)
+    def end(scale, solver):
+        start, key = scale * jnp.ones(2), jax.random.key(0)
+        return solve_ode(f, 0.0, 1.0, start, key, sparsity=np.eye(2), solver=solver).ys[0, 0]
+
+    for solver in (None, BDF()):
+        made = jax.jvp(functools.partial(end, solver=solver), (1.0,), (1.0,))
+        np.testing.assert_allclose(made, np.exp([-1.0, -1.0]), rtol=1e-4)
 
 
 def test_far_from_time_zero_the_first_step_moves_time():

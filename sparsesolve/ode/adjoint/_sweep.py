@@ -20,6 +20,7 @@ from sparsesolve.linear._raising import raise_unless
 from sparsesolve.ode.adjoint._jumps import corrected, corrected_cotangent, corrected_tangent
 from sparsesolve.ode.adjoint._parameters import Parameters
 from sparsesolve.ode.adjoint._tape import Room, Tape
+from sparsesolve.ode.system._custom_solve import custom_solve
 from sparsesolve.ode.system._system import StiffSystem
 
 
@@ -94,11 +95,11 @@ class Sweep:
         rooms = [None if t is None else zeros(len(t), n) for t in self.ts]
         steps = zeros(self.room.steps, self.rows, n) if self.rows else None
         given = ({"x": start, "p": moved}, {"end": zeros(n), "ts": rooms, "steps": steps})
-        _, out = lax.custom_linear_solve(
+        _, out = custom_solve(
             lambda z: z,  # stands for the block matrix of `_adjoint.py`, which nobody multiplies with
             given,
-            lambda _, b: (b[0], jtu.tree_map(jnp.add, b[1], self._forward(b[0], b[1]))),
-            lambda _, b: (jtu.tree_map(jnp.add, b[0], self._backward(b[0], b[1])), b[1]),
+            lambda b: (b[0], jtu.tree_map(jnp.add, b[1], self._forward(b[0], b[1]))),
+            lambda b: (jtu.tree_map(jnp.add, b[0], self._backward(b[0], b[1])), b[1]),
         )
         return Moved(out["end"], out["ts"], out["steps"])
 

@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from sparsesolve.linear import AbstractDirectSolver
 from sparsesolve.matrix import SparseMatrix
 from sparsesolve.ode.rosenbrock._rosenbrock_tableau import RosenbrockTableau
+from sparsesolve.ode.system._custom_solve import custom_solve
 from sparsesolve.ode.system._system import StiffSystem
 
 Solve = Callable[[Array], Array]
@@ -122,14 +123,7 @@ def exact_solver(
             return SparseMatrix(lax.stop_gradient(kept), system.plan.pattern) @ v
         return system.multiply_mass(v) - gh * system.rhs.product(t, x, v)
 
-    def solve(b: Array) -> Array:
-        try:
-            return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r), lambda _, r: transposed(r))
-        except ValueError as error:  # loops of unknown length in f have no transpose, and most callers need none
-            if "Reverse-mode" not in str(error):
-                raise
-        return lax.custom_linear_solve(matvec, b, lambda _, r: forward(r))
-
+    solve = lambda b: custom_solve(matvec, b, forward, transposed)  # noqa: E731
     return jax.jit(solve, inline=True)  # traced once for all stages; the program stays the same
 
 
