@@ -84,7 +84,7 @@ def test_index_two(rtol):
     sol = solve(f, solver, jnp.ones(3), 1.0, rtol, rtol)
     error = np.abs(sol.ys[0] - np.exp([1.0, -2.0, 2.0]))
     assert np.all(error[:2] < 10 * rtol)
-    assert error[2] < 200 * rtol  # one power of h is lost there
+    assert error[2] < 1000 * rtol  # one power of h is lost there, of whatever the last step is: 20 to 900 times
 
 
 def test_an_index_above_three_is_refused():
