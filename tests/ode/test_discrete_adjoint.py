@@ -3,7 +3,6 @@
 import diffrax as dfx
 import equinox as eqx
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from sparsesolve.ode import BDF, DiscreteAdjoint, solve_ode
 from sparsesolve.ode.adjoint import _tape
+from tests.ode.jaxprs import assert_sparse
 
 
 def rober(t, y, k):
@@ -103,16 +103,6 @@ P = {"k": jnp.float64(1.0), "table": jnp.linspace(1.0, 2.0, TABLE), "where": jnp
 U0 = {"u": jnp.sin(jnp.pi * jnp.arange(1, N + 1) / (N + 1))}
 
 
-def all_equations(jaxpr, inside=False):
-    for eqn in jaxpr.eqns:
-        yield eqn, inside
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                body = getattr(inner, "jaxpr", inner)
-                if isinstance(body, jex.Jaxpr):
-                    yield from all_equations(body, inside or eqn.primitive.name == "while")
-
-
 def moving(p):
     return {"k": p["k"], "table": p["table"]}
 
@@ -122,16 +112,7 @@ def test_nothing_dense_and_no_table_in_a_step():
     p = {**P, "where": jnp.arange(n, dtype=jnp.uint32) * 97}
     y0 = {"u": jnp.sin(jnp.pi * jnp.arange(1, n + 1) / (n + 1))}
     closed = jax.make_jaxpr(jax.grad(lambda q, y: heat_loss({**p, **q}, y), (0, 1)))(moving(p), y0)
-    tables = set()
-    for eqn, inside in all_equations(closed.jaxpr):
-        if eqn.primitive.name == "custom_linear_solve":
-            continue
-        for v in eqn.outvars:
-            shape = getattr(v.aval, "shape", ())
-            assert sum(size == n for size in shape) < 2 and n * n not in shape, eqn
-            if inside and TABLE in shape and eqn.primitive.name not in ("while", "jit", "cond", "closed_call"):
-                tables.add(eqn.primitive.name)
-    assert tables <= {"scatter-add", "stop_gradient"}, tables  # the latter is no work
+    assert_sparse(closed.jaxpr, n, TABLE)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from sparsesolve.ode import (
     solve_ode,
 )
 from sparsesolve.ode.adjoint._methods import steps_of
-from tests.ode.test_discrete_adjoint import all_equations
+from tests.ode.jaxprs import assert_sparse
 
 FAMILIES = (TRBDF2, Rosenbrock23, RadauIIA5)
 N, TABLE = 12, 997
@@ -115,14 +115,7 @@ def test_nothing_dense_and_no_table_in_a_step(method):
     p = {"k": jnp.float64(1.0), "table": jnp.linspace(1.0, 2.0, table)}
     f = lambda p, y: loss(p, y, method(), DiscreteAdjoint())  # noqa: E731
     closed = jax.make_jaxpr(jax.grad(f, (0, 1)))(p, start(n))
-    tables = set()
-    for eqn, inside in all_equations(closed.jaxpr):
-        for v in eqn.outvars:
-            shape = getattr(v.aval, "shape", ())
-            assert sum(size == n for size in shape) < 2 and n * n not in shape, eqn
-            if inside and table in shape and eqn.primitive.name not in ("while", "jit", "cond", "closed_call"):
-                tables.add(eqn.primitive.name)
-    assert tables <= {"scatter-add", "stop_gradient"}, tables  # the latter is no work
+    assert_sparse(closed.jaxpr, n, table)
 
 
 def test_what_is_left_to_another_adjoint():
