@@ -46,12 +46,12 @@ def corrected(system: StiffSystem, record: Any, x: Array) -> Array:
     return x if record.jumped is None else after_jump(system, record.start, x, record.jumped)
 
 
-def corrected_tangent(p: Parameters, record: Any, x: Array, carry: Array, moved: list[Array]) -> Array:
-    """What a sweep carries, after the correction of the state `x`."""
+def corrected_tangent(p: Parameters, record: Any, x: Array, carry: Array, moved: list[Array]) -> tuple[Array, Array]:
+    """The state `x` and what a sweep carries, after the correction."""
     if record.jumped is None:
-        return carry
-    tangent = p.tangent(lambda system, z: corrected(system, record, z), (x,), (carry[0],), moved)
-    return carry.at[0].set(tangent)
+        return x, carry
+    x, tangent = p.value_and_tangent(lambda system, z: corrected(system, record, z), (x,), (carry[0],), moved)
+    return x, carry.at[0].set(tangent)
 
 
 def corrected_cotangent(p: Parameters, record: Any, x: Array, carry: Array, sums: Any) -> tuple[Array, Any]:

@@ -61,8 +61,14 @@ class Parameters:
 
     def tangent(self, f: Callable[..., Array], at: tuple, along: tuple, moved: list[Array]) -> Array:
         """Of `f(system, *at)`."""
+        return self.value_and_tangent(f, at, along, moved)[1]
+
+    def value_and_tangent(
+        self, f: Callable[..., Array], at: tuple, along: tuple, moved: list[Array]
+    ) -> tuple[Array, Array]:
+        """`f(system, *at)` and its tangent."""
         call = lambda some, *x: f(self._with(some), *x)  # noqa: E731
-        return jax.jvp(call, (self.picked(self.leaves), *at), (moved, *along))[1]
+        return jax.jvp(call, (self.picked(self.leaves), *at), (moved, *along))
 
     def cotangents(
         self, f: Callable[..., Array], x: Array, cotangent: Array, sums: list[Array]

@@ -190,8 +190,7 @@ class Sweep:
             held = self._reaching(held, i)
             place = jnp.clip(i, 0, jnp.maximum(count - 1, 0))
             record, before = self._at(held, place)
-            new = corrected_tangent(self.parameters, record, before, carry, u["p"])
-            before = corrected(self.system, record, before)
+            before, new = corrected_tangent(self.parameters, record, before, carry, u["p"])
             new, memory = self.steps.forward(self.system, self.parameters, record, before, new, u["p"], memory)
             carry = jnp.where(active, new, carry)
             times, moved = [], []
